@@ -1,0 +1,20 @@
+/* Rate limits by client address, shared by all processes of a mount through a small file in
+ * the state directory that each maps. Memory is fixed: 64 Ki cells, the least loaded of four gives
+ * way. Generic cell rate algorithm: a rate and a burst of twice a second's (at least 1) share. */
+#ifndef NTRVSTA_INTAKE_LIMITER_H
+#define NTRVSTA_INTAKE_LIMITER_H
+
+#include <stdint.h>
+
+struct limiter;
+
+/* NULL with errno where the file can't be made or mapped. */
+struct limiter *limiter_open(const char *state_dir);
+void limiter_close(struct limiter *l);
+
+/* Count a request of ADDRESS (IPv4, or IPv6 by its /64; others as they stand) at NOW_MS (wall
+ * clock, which all processes share). 0 where it may pass, else the seconds to wait. Any thread
+ * or process, without locks. */
+unsigned limiter_check(struct limiter *l, const char *address, int64_t per_hour, int64_t now_ms);
+
+#endif

@@ -1,0 +1,213 @@
+/* The durable queue: events, their deliveries, the attempts made. The one truth; everything
+ * else may die at any moment.
+ *
+ * A struct store is one connection, used by one thread and opened after any fork. Every change
+ * of state is one statement that names the state it leaves. There is no SQL outside the back
+ * ends (sqlite.c); a second back end is one more file behind this header.
+ *
+ * An event is "new" until the dispatcher has expanded it into one delivery for each target
+ * that it has then. States of a delivery: pending -> running -> success | failed | pending;
+ * pending -> canceled. */
+#ifndef NTRVSTA_STORE_STORE_H
+#define NTRVSTA_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/bytes.h"
+#include "lib/base/id.h"
+
+enum store_status {
+	STORE_OK = 0,
+	STORE_NOT_FOUND,   /* no such row, or none in the state that the call leaves */
+	STORE_UNAVAILABLE, /* locked too long, read-only, I/O error: try again later */
+	STORE_FULL,        /* no space left */
+	STORE_INVALID,     /* a database of a newer version, or no database of ours */
+};
+
+enum store_role {
+	STORE_INTAKE,   /* a commit has reached the disk when it returns */
+	STORE_DISPATCH, /* a commit survives any crash of programs; a power cut may undo the last
+	                 * ones, which repeats deliveries but loses none */
+	STORE_TOOL,     /* as durable as intake, waits longer for a lock */
+};
+
+/* Open the database at PATH, creating or migrating it where needed. NULL with STATUS and a
+ * reason in ERR. */
+struct store *store_open(const char *path, enum store_role role, enum store_status *status,
+                         struct buf *err);
+void store_close(struct store *s); /* NULL is allowed */
+
+const char *store_error(const struct store *s); /* of the last call that failed; valid until the next call */
+
+/* Several calls in one commit. Nothing between the two may wait for anything but the store. */
+enum store_status store_begin(struct store *s);
+enum store_status store_commit(struct store *s);
+void store_rollback(struct store *s);
+
+/* --- intake ---------------------------------------------------------------------------- */
+
+struct store_event_in {
+	/* in */
+	const char *source;
+	const char *event;
+	const char *timestamp;       /* the event's own, RFC 3339; "" where it has none */
+	const char *idempotency_key; /* the header's value; "" where absent */
+	const void *body;
+	size_t body_len;
+	uint8_t identity[SHA256_BYTES];
+	int64_t received_ms;
+	/* out */
+	char id[ID_SIZE]; /* the first one's where this is a duplicate */
+	bool duplicate;
+};
+
+/* Store N events in one commit: all or none. Correct across threads and processes: of two
+ * equal identities one is stored, the other is a duplicate. */
+enum store_status store_put_events(struct store *s, struct store_event_in *const *events, size_t n);
+
+/* --- the dispatcher -------------------------------------------------------------------- */
+
+struct store_new_event {
+	int64_t seq; /* order of arrival */
+	char id[ID_SIZE];
+	char *event; /* free with store_new_events_free() */
+};
+
+/* The first MAX events that are new, in order of arrival. *N may be 0. */
+enum store_status store_new_events(struct store *s, struct store_new_event *out, size_t max, size_t *n);
+void store_new_events_free(struct store_new_event *events, size_t n);
+
+/* Call once for each of those, in order and between store_begin() and store_commit(): the event
+ * is new no longer and has a pending delivery for each target. */
+enum store_status store_expand_event(struct store *s, int64_t seq, const char *const *targets,
+                                     size_t ntargets, int64_t now_ms);
+
+enum store_claim_kind { STORE_CLAIM_FIRST, STORE_CLAIM_RETRY };
+
+struct store_claim {
+	int64_t seq; /* of the delivery */
+	char delivery_id[ID_SIZE];
+	char event_id[ID_SIZE];
+	char *source, *event, *timestamp; /* "" where the event has none of its own */
+	int64_t received_ms;
+	int attempt; /* 1, 2, ...: this one counted */
+	char *body;
+	size_t body_len;
+};
+
+/* Claim TARGET's next delivery of KIND: first attempts in order of arrival, or the retry that
+ * is due longest at NOW_MS. STORE_NOT_FOUND where there is none. Free with store_claim_free(). */
+enum store_status store_claim(struct store *s, const char *target, enum store_claim_kind kind,
+                              int64_t now_ms, struct store_claim *out);
+void store_claim_free(struct store_claim *c);
+
+struct store_attempt {
+	int64_t delivery_seq;
+	int attempt;
+	const char *next_state; /* "success", "failed" or "pending" */
+	int64_t due_ms;         /* of the next attempt, where pending */
+	int64_t started_ms, duration_ms;
+	const char *outcome;       /* "success", "retry" or "permanent" */
+	const char *error_code;    /* "" on success */
+	const char *error_message; /* "" on success */
+	int exit_code;             /* -1 where it did not exit */
+	int signal;                /* 0 where none ended it */
+	const char *output;
+	size_t output_len;
+	bool output_cut;
+};
+
+/* Record an attempt and what becomes of its delivery, which must be running with this attempt. */
+enum store_status store_finish(struct store *s, const struct store_attempt *a);
+
+/* Targets that have pending deliveries, and when the first of them is due. */
+struct store_waiting {
+	char *target;
+	bool first;         /* has first attempts waiting */
+	int64_t next_retry_ms; /* wall clock of its earliest retry; INT64_MAX where none */
+};
+enum store_status store_waiting(struct store *s, struct store_waiting **out, size_t *n);
+enum store_status store_waiting_for(struct store *s, const char *target, struct store_waiting *out);
+void store_waiting_free(struct store_waiting *w, size_t n);
+
+/* For the holder of the dispatcher's lock, at start: deliveries that say "running" belong to a
+ * dispatcher that died. Calls FN for each; FN records it with store_finish(). */
+typedef enum store_status store_running_fn(void *ctx, struct store *s, int64_t delivery_seq,
+                                           const char *target, int attempt, int64_t claimed_ms);
+enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx);
+
+/* The wall clock went back: retries that were planned by the clock of then keep their distance. */
+enum store_status store_rebase(struct store *s, int64_t now_ms);
+
+/* --- looking and repairing --------------------------------------------------------------- */
+
+struct store_event_row {
+	int64_t seq;
+	const char *id, *source, *event, *timestamp, *idempotency_key;
+	int64_t received_ms;
+	const char *body;
+	size_t body_len;
+	bool expanded;
+	int64_t deliveries, succeeded, failed, waiting; /* waiting: pending or running */
+};
+
+struct store_delivery_row {
+	const char *id, *event_id, *event, *target, *state;
+	int attempts; /* since it last began anew */
+	int64_t created_ms, due_ms, updated_ms; /* due_ms 0: at once */
+	const char *error_code, *error_message; /* of the last attempt; "" */
+};
+
+struct store_attempt_row {
+	int64_t seq;
+	const char *delivery_id, *event_id, *event, *target;
+	int attempt;
+	int64_t started_ms, duration_ms;
+	const char *outcome, *error_code, *error_message;
+	int exit_code, signal;
+	const char *output;
+	size_t output_len;
+	bool output_cut;
+};
+
+/* What to list; a member that is 0 or NULL does not narrow. Newest first. */
+struct store_filter {
+	const char *event_id, *event, *target, *delivery_id;
+	const char *state;          /* of a delivery */
+	const char *outcome;        /* of an attempt: "success", or "failed" for all others */
+	int64_t since_ms, until_ms; /* received, created or started */
+	int64_t before_seq, after_seq;
+	bool oldest_first;
+	int64_t limit;              /* at most this many; 0: all */
+};
+
+/* Rows are valid during the call only. A callback that returns nonzero ends the listing. */
+typedef int store_event_fn(void *ctx, const struct store_event_row *row);
+typedef int store_delivery_fn(void *ctx, const struct store_delivery_row *row);
+typedef int store_attempt_fn(void *ctx, const struct store_attempt_row *row);
+enum store_status store_list_events(struct store *s, const struct store_filter *f,
+                                    store_event_fn *fn, void *ctx);
+enum store_status store_list_deliveries(struct store *s, const struct store_filter *f,
+                                        store_delivery_fn *fn, void *ctx);
+enum store_status store_list_attempts(struct store *s, const struct store_filter *f,
+                                      store_attempt_fn *fn, void *ctx);
+
+/* Let a delivery that is finished (or waits for its next attempt) begin anew, now.
+ * STORE_NOT_FOUND where ID does not exist or is running. */
+enum store_status store_retry(struct store *s, const char *delivery_id, int64_t now_ms);
+
+/* Let an event begin anew for TARGETS: finished deliveries go back to pending, missing ones
+ * are added; those that wait or run stay. *N counts what was added or put back. */
+enum store_status store_replay(struct store *s, const char *event_id, const char *const *targets,
+                               size_t ntargets, int64_t now_ms, size_t *n);
+
+struct store_counts { /* over the whole store */
+	int64_t events, new_events, pending, running, success, failed, canceled;
+	int64_t oldest_waiting_ms; /* when the oldest unfinished event came; 0: none */
+};
+enum store_status store_count(struct store *s, struct store_counts *out);
+
+#endif
