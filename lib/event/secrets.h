@@ -1,12 +1,14 @@
 /* The signing secrets of one source, newest first.
  *
- * A secret file has one secret a line; blank lines and lines that begin with # are skipped; a
- * line may end in " until=2026-12-31T00:00:00Z", after which the secret no longer counts. The
- * bytes of a secret are those of its line, without line end (LF or CR LF) and `until`.
+ * A secret file has one secret a line; blank lines and lines whose first character that is no
+ * blank is a # are skipped; a line may end in " until=2026-12-31T00:00:00Z", after which the
+ * secret no longer counts. The bytes of a secret are those of its line, without line end (LF or
+ * CR LF), `until` and the one blank before it.
  * Immutable once made, so any thread may read it. */
 #ifndef NTRVSTA_EVENT_SECRETS_H
 #define NTRVSTA_EVENT_SECRETS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,12 +37,16 @@ struct secrets *secrets_load(const char *path, struct buf *err);
 /* One secret that never expires, from its bytes. NULL with a reason where VALUE is empty. */
 struct secrets *secrets_from_value(const char *value, struct buf *err);
 
+/* Does this one count at WALL_MS? */
+bool secret_live(const struct secret *secret, int64_t wall_ms);
+
 /* How many count at WALL_MS. */
 size_t secrets_live(const struct secrets *s, int64_t wall_ms);
 
 /* Put NEW_SECRET first in the file at PATH and end the others at UNTIL_MS (those that end
- * earlier keep their end; comments stay). One atomic replacement that keeps the mode. -1 with
- * a reason in ERR, and the file as it was. */
+ * earlier keep their end; comments stay). Where the file is full, secrets that have expired
+ * give way. One atomic replacement that keeps mode and owner. -1 with a reason in ERR, and the
+ * file as it was. */
 int secrets_rotate(const char *path, const char *new_secret, int64_t until_ms, struct buf *err);
 
 /* Wipes the bytes before it releases them. */
