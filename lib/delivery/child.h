@@ -3,7 +3,10 @@
  * The child gets the input as an unlinked file on 0, one pipe for 1 and 2, no other descriptor,
  * default signals, an empty mask and no core dumps; argv is the path alone, no shell between.
  * The owner polls child_pidfd() and child_output_fd() for input and calls child_advance() on
- * any event and at child_deadline_us(). Single-threaded; the owner must not wait() itself. */
+ * any event and at child_deadline_us(). Single-threaded; the owner must not wait() itself.
+ *
+ * The first call of child_spawn() changes this process for good: no core dumps of its own
+ * either, and SIGCHLD is ignored no longer, so that children can be waited for. */
 #ifndef NTRVSTA_DELIVERY_CHILD_H
 #define NTRVSTA_DELIVERY_CHILD_H
 
@@ -26,8 +29,8 @@ struct child_spec {
 
 struct child_exit {
 	bool timed_out;
-	int code;   /* exit status; -1 where a signal ended it */
-	int signal; /* 0 where it exited */
+	int code;   /* exit status; -1 where a signal ended it, or where it is unknown */
+	int signal; /* 0 where none ended it */
 	int64_t duration_ms;
 	struct buf output; /* release with buf_free() */
 	bool output_cut;   /* OUTPUT starts with a mark that says how much is missing */

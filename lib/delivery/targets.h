@@ -23,7 +23,9 @@ enum targets_skip {
 	TARGETS_HIDDEN,      /* .name */
 	TARGETS_BACKUP,      /* name~, .bak, .dpkg-*, ... */
 	TARGETS_BAD_NAME,    /* a character other than A-Z a-z 0-9 _ - and dots inside */
+	TARGETS_NO_EVENT,    /* directly below the folder, but not named like an event */
 	TARGETS_DIRECTORY,
+	TARGETS_SPECIAL,     /* a FIFO, a socket, a device */
 	TARGETS_NOT_EXECUTABLE,
 	TARGETS_UNREADABLE,  /* can't be examined */
 };
