@@ -7,18 +7,42 @@
 #include "lib/base/buf.h"
 #include "lib/conf/conf.h"
 
+#define CONF_LABEL "NAME" /* in a fallback: stands for the section's label */
+
+struct conf_section {
+	const char *name;
+	const char *label; /* an example of one; NULL where the section takes none */
+	const char *help;  /* one line for the sample */
+};
+
 struct conf_key {
 	const char *section;  /* "source", "store", ... without a label */
 	const char *name;
-	const char *fallback; /* default as it would stand in the file; NULL: see help */
-	const char *help;     /* one line for sample and manual */
-	/* Parse VALUE into TARGET (a struct conf, conf_source or conf_handler at OFFSET). -1 with
-	 * the reason in ERR ("wants a duration such as 30s or 5m"). */
+	const char *fallback; /* default as it would stand in the file; NULL: that of [handlers] */
+	const char *help;     /* one line for the sample; NULL: that of [handlers] */
+	/* Parse VALUE into FIELD, which lies at OFFSET of a struct conf_source in [source], of a
+	 * struct conf_handler in [handler] and of a struct conf elsewhere. What FIELD held is
+	 * released. C is being loaded: its dir is set. -1 with the reason in ERR ("wants a
+	 * duration such as 30s or 5m, not '5x'") and FIELD as it was. */
 	int (*parse)(const char *value, void *field, const struct conf *c, struct buf *err);
 	size_t offset;
 };
 
+/* Both in the order of the sample. */
+extern const struct conf_section conf_sections[];
+extern const size_t conf_nsections;
 extern const struct conf_key conf_keys[];
 extern const size_t conf_nkeys;
+
+/* NULL where there is none. */
+const struct conf_section *conf_section_find(const char *name);
+const struct conf_key *conf_key_find(const char *section, const char *name);
+
+/* The name that somebody who typed NAME may have meant, NULL where none is near. */
+const char *conf_section_near(const char *name);
+const char *conf_key_near(const char *section, const char *name);
+
+/* KEY's default for a section [... LABEL] (NULL: without one). The caller frees it. */
+char *conf_key_default(const struct conf_key *key, const char *label);
 
 #endif
