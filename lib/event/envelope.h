@@ -1,9 +1,10 @@
 /* What the program needs to know of an event's body: that it is one JSON object in valid
  * UTF-8, its name, its own time and what identifies it.
  *
- * One pass over the bytes (RFC 8259), without building a tree: no allocation but for the
- * identifying id, no recursion and so no limit of depth. Everything else in the body is the sender's
- * affair: an authentic event is kept whatever it holds. Any thread. */
+ * One pass over the bytes (RFC 8259), without building a tree: no recursion and so no limit of
+ * depth, no allocation but for the identifying id and, in a body nested deeper than any honest
+ * one, one bit a level. Everything else in the body is the sender's affair: an authentic event is
+ * kept whatever it holds. Any thread. */
 #ifndef NTRVSTA_EVENT_ENVELOPE_H
 #define NTRVSTA_EVENT_ENVELOPE_H
 
