@@ -1,0 +1,48 @@
+# What has to be installed, for quickstart and run-tests, which source this file.
+# shellcheck shell=sh
+
+BUILD_PACKAGES="autoconf automake gcc libcurl4-openssl-dev libfcgi-dev libinih-dev libjson-c-dev
+	libsqlite3-dev libssl-dev make pkg-config"
+SERVE_PACKAGES="curl jq lighttpd"
+# shellcheck disable=SC2034
+TEST_PACKAGES="$BUILD_PACKAGES $SERVE_PACKAGES apache2 clang libapache2-mod-fcgid libclang-rt-14-dev
+	libfcgi-bin mandoc nginx-light procps python3 shellcheck spawn-fcgi sqlite3 strace"
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+missing_packages() {
+	for package in "$@"; do
+		dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || printf ' %s' "$package"
+	done
+}
+
+# Install those of the packages that are missing. The web servers are needed as programs: Debian
+# shall not start them as services.
+install_packages() {
+	missing=$(missing_packages "$@")
+	[ -n "$missing" ] || return 0
+	command -v apt-get >/dev/null || {
+		echo "These Debian packages are missing, and there is no apt-get:$missing" >&2
+		return 1
+	}
+	echo "Installing$missing"
+	policy=/usr/sbin/policy-rc.d
+	ours=no
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod 755 $policy && ours=yes
+	fi
+	# shellcheck disable=SC2086
+	as_root apt-get update -qq </dev/null &&
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
+	status=$?
+	if [ $ours = yes ]; then
+		as_root rm -f $policy
+	fi
+	return $status
+}
