@@ -157,6 +157,23 @@ void buf_add_printable(struct buf *b, const char *s, size_t len, int keep_lines)
 	}
 }
 
+void buf_add_utf8(struct buf *b, const char *s, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	uint32_t cp;
+	size_t n;
+
+	while (len > 0) {
+		n = decode_utf8(p, len, &cp);
+		if (n)
+			buf_add(b, p, n);
+		else
+			buf_adds(b, "\xef\xbf\xbd");
+		p += n ? n : 1;
+		len -= n ? n : 1;
+	}
+}
+
 const char *buf_str(const struct buf *b)
 {
 	return b->data ? b->data : "";

@@ -34,6 +34,9 @@ void buf_add_json(struct buf *b, const char *s);
  * tab are kept where KEEP_LINES is nonzero. */
 void buf_add_printable(struct buf *b, const char *s, size_t len, int keep_lines);
 
+/* LEN bytes of S as valid UTF-8: each byte that belongs to no character becomes U+FFFD. */
+void buf_add_utf8(struct buf *b, const char *s, size_t len);
+
 const char *buf_str(const struct buf *b); /* never NULL */
 char *buf_detach(struct buf *b);          /* the string, the caller's to free(); B is empty */
 

@@ -30,40 +30,66 @@ static const struct {
 
 static _Atomic int threshold = LOG_LEVEL_INFO;
 
+/* Where lines go: standard error, syslog or a file. */
+struct sink {
+	bool to_syslog;
+	char *path; /* NULL: no file */
+	int fd;
+};
+
 /* Guards the rest; a line is one write(), so that processes may share a file. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char program[32] = "ntrvsta";
+static struct sink program_sink = { .fd = -1 }, security_sink = { .fd = -1 };
 
-static bool to_syslog;
-static char *file_path; /* NULL: standard error */
-static int file_fd = -1;
+/* An attacker must not fill the disk with refusals: so many lines a second, then a count. */
+#define SECURITY_LINES_PER_S 20
+static int64_t security_second;
+static unsigned long security_lines;
 
 static int open_file(const char *path)
 {
 	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
 }
 
-int log_open(const char *name, enum log_level level, const char *target)
+/* With the lock held. */
+static int open_sink(struct sink *sink, const char *target)
 {
-	bool syslog_wanted = strcmp(target, "syslog") == 0;
-	bool file_wanted = !syslog_wanted && strcmp(target, "stderr") != 0;
+	bool to_syslog = strcmp(target, "syslog") == 0;
+	bool to_file = !to_syslog && strcmp(target, "stderr") != 0;
 	int fd = -1;
 
-	if (file_wanted && (fd = open_file(target)) < 0)
+	if (to_file && (fd = open_file(target)) < 0)
 		return -1;
+	if (sink->fd >= 0)
+		close(sink->fd);
+	free(sink->path);
+	*sink = (struct sink){ to_syslog, to_file ? xstrdup(target) : NULL, fd };
+	if (to_syslog)
+		openlog(program, LOG_PID, LOG_DAEMON);
+	return 0;
+}
+
+int log_open(const char *name, enum log_level level, const char *target)
+{
+	int result;
+
 	pthread_mutex_lock(&lock);
 	snprintf(program, sizeof program, "%s", name);
 	threshold = (int)level;
-	if (file_fd >= 0)
-		close(file_fd);
-	file_fd = fd;
-	free(file_path);
-	file_path = file_wanted ? xstrdup(target) : NULL;
-	to_syslog = syslog_wanted;
-	if (to_syslog)
-		openlog(program, LOG_PID, LOG_DAEMON);
+	result = open_sink(&program_sink, target);
 	pthread_mutex_unlock(&lock);
-	return 0;
+	return result;
+}
+
+int log_open_security(const char *target)
+{
+	int result;
+
+	pthread_mutex_lock(&lock);
+	result = open_sink(&security_sink, target);
+	pthread_mutex_unlock(&lock);
+	return result;
 }
 
 int log_level_parse(const char *name, enum log_level *out)
@@ -80,55 +106,97 @@ int log_level_parse(const char *name, enum log_level *out)
 }
 
 /* logrotate renames the file: go on in a new one under the old name. */
-static void follow_rename(void)
+static void follow_rename(struct sink *sink)
 {
 	struct stat ours, named;
 	int fd;
 
-	if (fstat(file_fd, &ours) == 0 && stat(file_path, &named) == 0 &&
+	if (fstat(sink->fd, &ours) == 0 && stat(sink->path, &named) == 0 &&
 	    ours.st_ino == named.st_ino && ours.st_dev == named.st_dev)
 		return;
-	fd = open_file(file_path);
+	fd = open_file(sink->path);
 	if (fd < 0)
 		return;
-	close(file_fd);
-	file_fd = fd;
+	close(sink->fd);
+	sink->fd = fd;
 }
 
-static void write_line(enum log_level level, const struct buf *message)
+/* With the lock held. */
+static void write_line(struct sink *sink, int priority, const char *label, const char *message)
 {
 	char time[CLOCK_RFC3339_SIZE];
 	struct buf line = BUF_INIT;
 
-	buf_addf(&line, "%s %s %s[%d]: ", clock_format(clock_wall_ms(), time), levels[level].name,
-	         program, (int)getpid());
-	buf_add(&line, message->data, message->len);
-	buf_addc(&line, '\n');
-	if (file_path)
-		follow_rename();
+	if (sink->to_syslog) {
+		syslog(priority, "%s: %s", label, message);
+		return;
+	}
+	buf_addf(&line, "%s %s %s[%d]: %s\n", clock_format(clock_wall_ms(), time), label, program,
+	         (int)getpid(), message);
+	if (sink->path)
+		follow_rename(sink);
 	/* Where the log itself can't be written there is nobody left to tell. */
-	(void)!fdio_write_all(file_path ? file_fd : STDERR_FILENO, line.data, line.len);
+	(void)!fdio_write_all(sink->path ? sink->fd : STDERR_FILENO, line.data, line.len);
 	buf_free(&line);
 }
 
-static void log_message(enum log_level level, const char *fmt, va_list ap)
+static struct buf format_message(const char *fmt, va_list ap)
 {
 	struct buf raw = BUF_INIT, clean = BUF_INIT;
+
+	buf_vaddf(&raw, fmt, ap);
+	buf_add_printable(&clean, buf_str(&raw), raw.len, 0);
+	buf_free(&raw);
+	return clean;
+}
+
+static void __attribute__((format(printf, 2, 0))) log_message(enum log_level level, const char *fmt, va_list ap)
+{
+	struct buf message;
 	int saved = errno;
 
 	if ((int)level > threshold)
 		return;
-	buf_vaddf(&raw, fmt, ap);
-	buf_add_printable(&clean, buf_str(&raw), raw.len, 0);
+	message = format_message(fmt, ap);
 	pthread_mutex_lock(&lock);
-	if (to_syslog)
-		syslog(levels[level].priority, "%s", buf_str(&clean));
-	else
-		write_line(level, &clean);
+	write_line(&program_sink, levels[level].priority, levels[level].name, buf_str(&message));
 	pthread_mutex_unlock(&lock);
-	buf_free(&raw);
-	buf_free(&clean);
+	buf_free(&message);
 	errno = saved;
+}
+
+/* With the lock held: may another line be written? Says first how many were not. */
+static bool security_may_write(void)
+{
+	int64_t second = clock_mono_ms() / 1000;
+
+	if (second != security_second) {
+		if (security_lines > SECURITY_LINES_PER_S) {
+			char text[64];
+
+			snprintf(text, sizeof text, "more of these suppressed=%lu", security_lines - SECURITY_LINES_PER_S);
+			write_line(&security_sink, LOG_NOTICE, "security", text);
+		}
+		security_second = second;
+		security_lines = 0;
+	}
+	return ++security_lines <= SECURITY_LINES_PER_S;
+}
+
+void log_security(const char *fmt, ...)
+{
+	struct buf message;
+	va_list ap;
+
+	pthread_mutex_lock(&lock);
+	if (security_may_write()) {
+		va_start(ap, fmt);
+		message = format_message(fmt, ap);
+		va_end(ap);
+		write_line(&security_sink, LOG_NOTICE, "security", buf_str(&message));
+		buf_free(&message);
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 #define LOG_FUNCTION(function, level)                \

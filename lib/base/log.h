@@ -13,11 +13,15 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBU
  * errno, and the log stays where it was. */
 int log_open(const char *program, enum log_level level, const char *target);
 
+/* The same for what log_security() writes: refusals of calls, a few lines a second at most. */
+int log_open_security(const char *target);
+
 int log_level_parse(const char *name, enum log_level *out); /* "error" "warn" "info" "debug" */
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_security(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

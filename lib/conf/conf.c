@@ -79,12 +79,22 @@ bool conf_changed(const struct conf *c)
 		const struct stamp *was = &c->priv->stamps[i];
 		struct stamp is = take_stamp(was->path);
 
-		if (!is.exists || !was->exists || is.dev != was->dev || is.ino != was->ino ||
+		if (is.exists != was->exists || is.dev != was->dev || is.ino != was->ino ||
 		    is.size != was->size || !same_time(is.mtime, was->mtime) ||
 		    !same_time(is.ctime, was->ctime))
 			return true;
 	}
 	return false;
+}
+
+void conf_remember(struct conf *c)
+{
+	for (size_t i = 0; i < c->priv->nstamps; i++) {
+		struct stamp *stamp = &c->priv->stamps[i];
+		struct stamp is = take_stamp(stamp->path);
+
+		*stamp = is;
+	}
 }
 
 /* --- life and death ---------------------------------------------------------------------- */

@@ -5,23 +5,31 @@
 
 #include <stdbool.h>
 
-/* --- the side that stores events ------------------------------------------------------- */
+/* --- the side that stores events ---------------------------------------------------------
+ *
+ * *FD is the caller's descriptor between calls, -1 at first: the FIFO is opened where needed and
+ * stays open, which tells the dispatcher that somebody may call. Neither ever blocks. */
 
-/* Write a byte. *FD is the caller's descriptor between calls, -1 at first: the FIFO is opened
- * where needed and stays open, which tells the dispatcher that somebody may call. False where
- * no dispatcher reads it. Never blocks; a full FIFO counts as success. */
+/* Write a byte. False where no dispatcher reads it; a full FIFO counts as read. */
 bool wake_send(const char *state_dir, int *fd);
+
+/* The same without a byte: does a dispatcher run? */
+bool wake_is_read(const char *state_dir, int *fd);
 
 /* --- the dispatcher's side ------------------------------------------------------------- */
 
 struct wake_reader {
 	char *path;
-	int fd;         /* poll for input */
-	bool attached;  /* a long-lived sender has it open */
+	int fd;        /* poll for input */
+	bool attached; /* a sender has called and still has it open */
 };
 
-int wake_reader_open(struct wake_reader *w, const char *state_dir); /* creates the FIFO; -1 with errno */
-void wake_reader_drain(struct wake_reader *w); /* on any event of fd */
+/* Creates the FIFO where it is missing. -1 with errno. */
+int wake_reader_open(struct wake_reader *w, const char *state_dir);
+
+/* Call on any event of fd. True where bytes had come. */
+bool wake_reader_drain(struct wake_reader *w);
+
 void wake_reader_close(struct wake_reader *w);
 
 #endif

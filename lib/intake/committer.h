@@ -7,20 +7,22 @@
 struct commit_item {
 	struct commit_item *next;
 	struct intake *intake;
+	const char *store_path; /* lives until done() */
 	/* Called on the committer's thread after the commit, or after its failure. */
 	void (*done)(struct commit_item *item, const struct intake_verdict *verdict);
 };
 
 struct committer;
 
-/* Opens the store on its own thread, again after each failure. STORED, which may be NULL, is
- * called on that thread after each commit that stored a new event. */
-struct committer *committer_start(const char *store_path, void (*stored)(void *ctx), void *ctx);
+/* Called on the committer's thread after each commit that stored a new event. */
+typedef void committer_stored_fn(void *ctx, const char *store_path);
 
-/* Hand over N items linked from FIRST to LAST. Any thread; never blocks on the store. */
-void committer_submit(struct committer *c, struct commit_item *first, struct commit_item *last, size_t n);
+/* The store is opened when the first event comes, and anew after each failure; the one at
+ * STORE_PATH (may be NULL) ahead of that. STORED may be NULL. */
+struct committer *committer_start(const char *store_path, committer_stored_fn *stored, void *ctx);
 
-size_t committer_waiting(struct committer *c); /* items not yet answered */
+/* Hand over the items linked from FIRST to LAST. Any thread; never blocks on the store. */
+void committer_submit(struct committer *c, struct commit_item *first, struct commit_item *last);
 
 /* Store what was handed over, answer it, end the thread. */
 void committer_stop(struct committer *c);

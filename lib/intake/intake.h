@@ -63,12 +63,13 @@ struct intake {
 	struct store_event_in event; /* points into the members above */
 };
 
-/* Refuse, or find the source and the length of the body to read. LIMITER may be NULL. */
+/* Refuse, or find the source and the length of the body to read. CONF NULL: not configured.
+ * LIMITER may be NULL. */
 void intake_admit(struct intake *in, const struct conf *conf, struct limiter *limiter,
                   const struct intake_head *head, struct intake_verdict *out);
 
 /* IN->body holds GOT bytes. Verify, parse, identify. */
-void intake_accept(struct intake *in, const struct conf *conf, const struct intake_head *head,
+void intake_accept(struct intake *in, const struct intake_head *head,
                    size_t got, int64_t now_ms, struct intake_verdict *out);
 
 /* The verdict on an event that went to the store. */

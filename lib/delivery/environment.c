@@ -1,0 +1,74 @@
+#include "lib/delivery/environment.h"
+
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/xalloc.h"
+
+#define VARIABLES_MAX 64
+
+struct environment {
+	char **vars;
+	size_t n;
+};
+
+static void add(struct environment *e, const char *name, const char *value)
+{
+	if (e->n < VARIABLES_MAX)
+		e->vars[e->n++] = xasprintf("%s=%s", name, value);
+}
+
+static const char *home_folder(void)
+{
+	const char *home = getenv("HOME");
+	const struct passwd *pw;
+
+	if (home && *home)
+		return home;
+	pw = getpwuid(geteuid());
+	return pw ? pw->pw_dir : "/";
+}
+
+/* The names that the operator chose to pass on. */
+static void add_passed(struct environment *e, char *const *names)
+{
+	for (; names && *names; names++) {
+		const char *value = getenv(*names);
+
+		if (value)
+			add(e, *names, value);
+	}
+}
+
+char **environment_make(const struct conf *conf, const char *target, const struct store_claim *claim)
+{
+	struct environment e = { xcalloc(VARIABLES_MAX + 1, sizeof *e.vars), 0 };
+	char received[CLOCK_RFC3339_SIZE], attempt[16];
+
+	clock_format(claim->received_ms, received);
+	snprintf(attempt, sizeof attempt, "%d", claim->attempt);
+	add(&e, "PATH", "/usr/local/bin:/usr/bin:/bin");
+	add(&e, "HOME", home_folder());
+	add(&e, "LANG", "C.UTF-8");
+	add(&e, "NTRVSTA_EVENT", claim->event);
+	add(&e, "NTRVSTA_EVENT_ID", claim->event_id);
+	add(&e, "NTRVSTA_TIMESTAMP", *claim->timestamp ? claim->timestamp : received);
+	add(&e, "NTRVSTA_DELIVERY_ID", claim->delivery_id);
+	add(&e, "NTRVSTA_ATTEMPT", attempt);
+	add(&e, "NTRVSTA_SOURCE", claim->source);
+	add(&e, "NTRVSTA_HANDLER", target);
+	add_passed(&e, conf->pass_env);
+	return e.vars;
+}
+
+void environment_free(char **envp)
+{
+	char **p;
+
+	for (p = envp; p && *p; p++)
+		free(*p);
+	free(envp);
+}

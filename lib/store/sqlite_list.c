@@ -1,0 +1,221 @@
+#include "lib/store/store.h"
+
+#include <string.h>
+
+#include "lib/store/sqlite.h"
+
+/* --- a query put together from a filter ---------------------------------------------------- */
+
+struct query {
+	struct buf sql;
+	struct { const char *text; int64_t number; } values[16];
+	int n;
+};
+
+static void add_text(struct query *q, const char *condition, const char *value)
+{
+	if (!value)
+		return;
+	buf_addf(&q->sql, " AND %s", condition);
+	q->values[q->n++].text = value;
+}
+
+static void add_number(struct query *q, const char *condition, int64_t value)
+{
+	if (!value)
+		return;
+	buf_addf(&q->sql, " AND %s", condition);
+	q->values[q->n].text = NULL;
+	q->values[q->n++].number = value;
+}
+
+static void add_order(struct query *q, const char *column, const struct store_filter *f)
+{
+	buf_addf(&q->sql, " ORDER BY %s %s", column, f->oldest_first ? "ASC" : "DESC");
+	if (f->limit) {
+		buf_adds(&q->sql, " LIMIT ?");
+		q->values[q->n].text = NULL;
+		q->values[q->n++].number = f->limit;
+	}
+}
+
+/* Call FN for each row until it returns nonzero. Releases the query. */
+static enum store_status run_query(struct store *s, struct query *q,
+                                   int (*fn)(void *ctx, sqlite3_stmt *stmt), void *ctx)
+{
+	sqlite3_stmt *stmt = NULL;
+	enum store_status status;
+	int rc = sqlite3_prepare_v2(s->db, buf_str(&q->sql), -1, &stmt, NULL), i;
+
+	for (i = 0; rc == SQLITE_OK && i < q->n; i++)
+		rc = q->values[i].text ? sqlite3_bind_text(stmt, i + 1, q->values[i].text, -1, SQLITE_STATIC)
+		                       : sqlite3_bind_int64(stmt, i + 1, q->values[i].number);
+	if (rc == SQLITE_OK) {
+		while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+			if (fn(ctx, stmt))
+				break;
+	}
+	status = sqlite_status(s, rc);
+	sqlite3_finalize(stmt);
+	buf_free(&q->sql);
+	return status;
+}
+
+static const char *text(sqlite3_stmt *stmt, int column)
+{
+	const char *value = (const char *)sqlite3_column_text(stmt, column);
+
+	return value ? value : "";
+}
+
+/* The caller's function and its context, on their way through run_query(). */
+struct listing {
+	store_event_fn *event;
+	store_delivery_fn *delivery;
+	store_attempt_fn *attempt;
+	void *ctx;
+};
+
+/* --- events ---------------------------------------------------------------------------- */
+
+static int list_event(void *ctx, sqlite3_stmt *stmt)
+{
+	const struct listing *l = ctx;
+	struct store_event_row row = {
+		.seq = sqlite3_column_int64(stmt, 0),
+		.id = text(stmt, 1),
+		.source = text(stmt, 2),
+		.event = text(stmt, 3),
+		.timestamp = text(stmt, 4),
+		.idempotency_key = text(stmt, 5),
+		.received_ms = sqlite3_column_int64(stmt, 6),
+		.body = sqlite3_column_blob(stmt, 7),
+		.body_len = (size_t)sqlite3_column_bytes(stmt, 7),
+		.expanded = sqlite3_column_int(stmt, 8),
+		.deliveries = sqlite3_column_int64(stmt, 9),
+		.succeeded = sqlite3_column_int64(stmt, 10),
+		.failed = sqlite3_column_int64(stmt, 11),
+		.waiting = sqlite3_column_int64(stmt, 12),
+	};
+
+	return l->event(l->ctx, &row);
+}
+
+#define COUNT_OF(condition) "(SELECT count(*) FROM delivery d WHERE d.event_seq = e.seq" condition ")"
+
+enum store_status store_list_events(struct store *s, const struct store_filter *f, store_event_fn *fn, void *ctx)
+{
+	struct listing l = { .event = fn, .ctx = ctx };
+	struct query q = { .sql = BUF_INIT };
+
+	buf_adds(&q.sql,
+	         "SELECT e.seq, e.id, e.source, e.event, e.timestamp, e.idempotency_key, e.received_ms, e.body,"
+	         " e.seq <= (SELECT value FROM meta WHERE key = 'expanded'), " COUNT_OF("") ", "
+	         COUNT_OF(" AND d.state = 'success'") ", " COUNT_OF(" AND d.state = 'failed'") ", "
+	         COUNT_OF(" AND d.state IN ('pending', 'running')") " FROM event e WHERE 1");
+	add_text(&q, "e.id = ?", f->event_id);
+	add_text(&q, "e.event = ?", f->event);
+	add_number(&q, "e.received_ms >= ?", f->since_ms);
+	add_number(&q, "e.received_ms < ?", f->until_ms);
+	add_number(&q, "e.seq < ?", f->before_seq);
+	add_number(&q, "e.seq > ?", f->after_seq);
+	add_order(&q, "e.seq", f);
+	return run_query(s, &q, list_event, &l);
+}
+
+/* --- deliveries ------------------------------------------------------------------------ */
+
+static int list_delivery(void *ctx, sqlite3_stmt *stmt)
+{
+	const struct listing *l = ctx;
+	struct store_delivery_row row = {
+		.id = text(stmt, 0),
+		.event_id = text(stmt, 1),
+		.event = text(stmt, 2),
+		.target = text(stmt, 3),
+		.state = text(stmt, 4),
+		.attempts = sqlite3_column_int(stmt, 5),
+		.created_ms = sqlite3_column_int64(stmt, 6),
+		.due_ms = sqlite3_column_int64(stmt, 7),
+		.updated_ms = sqlite3_column_int64(stmt, 8),
+		.error_code = text(stmt, 9),
+		.error_message = text(stmt, 10),
+	};
+
+	return l->delivery(l->ctx, &row);
+}
+
+enum store_status store_list_deliveries(struct store *s, const struct store_filter *f,
+                                        store_delivery_fn *fn, void *ctx)
+{
+	struct listing l = { .delivery = fn, .ctx = ctx };
+	struct query q = { .sql = BUF_INIT };
+
+	buf_adds(&q.sql,
+	         "SELECT d.id, e.id, e.event, t.name, d.state, d.attempt, d.created_ms, d.due_ms, d.updated_ms,"
+	         " d.error_code, d.error_message"
+	         " FROM delivery d JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
+	add_text(&q, "d.id = ?", f->delivery_id);
+	add_text(&q, "e.id = ?", f->event_id);
+	add_text(&q, "e.event = ?", f->event);
+	add_text(&q, "t.name = ?", f->target);
+	add_text(&q, "d.state = ?", f->state);
+	add_number(&q, "d.created_ms >= ?", f->since_ms);
+	add_number(&q, "d.created_ms < ?", f->until_ms);
+	add_number(&q, "d.seq < ?", f->before_seq);
+	add_number(&q, "d.seq > ?", f->after_seq);
+	add_order(&q, "d.seq", f);
+	return run_query(s, &q, list_delivery, &l);
+}
+
+/* --- attempts -------------------------------------------------------------------------- */
+
+static int list_attempt(void *ctx, sqlite3_stmt *stmt)
+{
+	const struct listing *l = ctx;
+	struct store_attempt_row row = {
+		.seq = sqlite3_column_int64(stmt, 0),
+		.delivery_id = text(stmt, 1),
+		.event_id = text(stmt, 2),
+		.event = text(stmt, 3),
+		.target = text(stmt, 4),
+		.attempt = sqlite3_column_int(stmt, 5),
+		.started_ms = sqlite3_column_int64(stmt, 6),
+		.duration_ms = sqlite3_column_int64(stmt, 7),
+		.outcome = text(stmt, 8),
+		.error_code = text(stmt, 9),
+		.error_message = text(stmt, 10),
+		.exit_code = sqlite3_column_int(stmt, 11),
+		.signal = sqlite3_column_int(stmt, 12),
+		.output = sqlite3_column_blob(stmt, 13),
+		.output_len = (size_t)sqlite3_column_bytes(stmt, 13),
+		.output_cut = sqlite3_column_int(stmt, 14),
+	};
+
+	return l->attempt(l->ctx, &row);
+}
+
+enum store_status store_list_attempts(struct store *s, const struct store_filter *f,
+                                      store_attempt_fn *fn, void *ctx)
+{
+	struct listing l = { .attempt = fn, .ctx = ctx };
+	struct query q = { .sql = BUF_INIT };
+
+	buf_adds(&q.sql,
+	         "SELECT a.seq, d.id, e.id, e.event, t.name, a.attempt, a.started_ms, a.duration_ms, a.outcome,"
+	         " a.error_code, a.error_message, a.exit_code, a.signal, a.output, a.output_cut"
+	         " FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq"
+	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
+	add_text(&q, "d.id = ?", f->delivery_id);
+	add_text(&q, "e.id = ?", f->event_id);
+	add_text(&q, "e.event = ?", f->event);
+	add_text(&q, "t.name = ?", f->target);
+	if (f->outcome)
+		buf_addf(&q.sql, " AND a.outcome %s 'success'", strcmp(f->outcome, "success") == 0 ? "=" : "<>");
+	add_number(&q, "a.started_ms >= ?", f->since_ms);
+	add_number(&q, "a.started_ms < ?", f->until_ms);
+	add_number(&q, "a.seq < ?", f->before_seq);
+	add_number(&q, "a.seq > ?", f->after_seq);
+	add_order(&q, "a.seq", f);
+	return run_query(s, &q, list_attempt, &l);
+}

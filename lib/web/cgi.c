@@ -1,0 +1,39 @@
+#include "lib/web/server.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/log.h"
+#include "lib/delivery/launch.h"
+#include "lib/intake/committer.h"
+#include "lib/web/exchange.h"
+
+int server_run_cgi(struct conf *conf)
+{
+	struct limiter *limiter = NULL;
+	struct intake_verdict verdict;
+	struct exchange x;
+	bool stored = false, failed;
+	int fd;
+
+	memset(&x, 0, sizeof x);
+	request_begin_cgi(&x.request);
+	if (conf && conf->web_rate_per_hour > 0)
+		limiter = limiter_open(conf->state_dir);
+	exchange_receive(&x, conf, limiter, &verdict);
+	if (verdict.code == INTAKE_ACCEPTED) {
+		commit_one(conf->store_path, &x.intake, &verdict);
+		stored = verdict.code == INTAKE_ACCEPTED && !x.intake.event.duplicate;
+	}
+	exchange_answer(&x, &verdict);
+	failed = x.request.failed;
+	request_finish(&x.request, 0, &fd);
+	/* The web server has the answer once this is closed, whatever we do from here on. */
+	close(STDOUT_FILENO);
+	if (stored)
+		launch_or_wake(conf);
+	limiter_close(limiter);
+	conf_unref(conf);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,72 @@
+#include "lib/web/exchange.h"
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/xalloc.h"
+
+static void read_head(const struct request *r, struct intake_head *out)
+{
+	out->method = request_param(r, "REQUEST_METHOD");
+	out->path_info = request_param(r, "PATH_INFO");
+	out->script_name = request_param(r, "SCRIPT_NAME");
+	out->content_length = request_param(r, "CONTENT_LENGTH");
+	out->content_type = request_param(r, "CONTENT_TYPE");
+	out->signature = request_param(r, "HTTP_X_NTRVSTA_SIGNATURE");
+	out->event = request_param(r, "HTTP_X_NTRVSTA_EVENT");
+	out->idempotency_key = request_param(r, "HTTP_X_NTRVSTA_IDEMPOTENCY_KEY");
+	out->remote_addr = request_param(r, "REMOTE_ADDR");
+}
+
+void exchange_receive(struct exchange *x, struct conf *conf, struct limiter *limiter, struct intake_verdict *out)
+{
+	size_t got;
+
+	x->conf = conf ? conf_ref(conf) : NULL;
+	read_head(&x->request, &x->head);
+	intake_admit(&x->intake, x->conf, limiter, &x->head, out);
+	if (out->code != INTAKE_ACCEPTED)
+		return;
+	x->intake.body = xmalloc(x->intake.body_len);
+	got = request_read(&x->request, x->intake.body, x->intake.body_len);
+	x->body_read = got == x->intake.body_len;
+	intake_accept(&x->intake, &x->head, got, clock_wall_ms(), out);
+}
+
+static const char *or_dash(const char *s)
+{
+	return s && *s ? s : "-";
+}
+
+static void log_verdict(const struct exchange *x, const struct intake_verdict *v)
+{
+	const char *source = x->intake.source ? x->intake.source->name : "-";
+	unsigned status = intake_code_status(v->code);
+
+	if (status >= 400 && status < 500)
+		log_security("refused code=%s status=%u source=%s address=%s method=%s path=%s%s",
+		             intake_code_name(v->code), status, source, or_dash(x->head.remote_addr),
+		             or_dash(x->head.method), or_dash(x->head.script_name),
+		             x->head.path_info ? x->head.path_info : "");
+	else if (v->code == INTAKE_ACCEPTED)
+		log_debug("accepted id=%s event=%s source=%s duplicate=%s bytes=%zu", x->intake.event.id,
+		          x->intake.event.event, source, x->intake.event.duplicate ? "yes" : "no",
+		          x->intake.event.body_len);
+	else
+		log_error("not accepted code=%s status=%u source=%s address=%s", intake_code_name(v->code), status,
+		          source, or_dash(x->head.remote_addr));
+}
+
+void exchange_answer(struct exchange *x, struct intake_verdict *v)
+{
+	struct intake_answer answer;
+
+	intake_answer(&x->intake, v, &answer);
+	request_respond(&x->request, answer.status, answer.reason, answer.content_type, buf_str(&answer.headers),
+	                answer.body.data, answer.body.len);
+	log_verdict(x, v);
+	intake_answer_free(&answer);
+	buf_free(&v->detail);
+	intake_release(&x->intake);
+	conf_unref(x->conf);
+	x->conf = NULL;
+}

@@ -1,0 +1,132 @@
+#include "lib/web/request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/fdio.h"
+
+int request_setup(void)
+{
+	/* We close connections ourselves, once their input is read: libfcgi must not wait for the
+	 * web server to do so first, least of all on the thread that accepts. It reads this once. */
+	setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "0", 1);
+	if (FCGX_Init())
+		return -1;
+	unsetenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT");
+	return 0;
+}
+
+void request_begin_cgi(struct request *r)
+{
+	memset(r, 0, sizeof *r);
+	r->cgi = true;
+}
+
+int request_begin_fcgi(struct request *r, int fd)
+{
+	memset(r, 0, sizeof *r);
+	/* No listening socket: where the connection is of no use, FCGX_Accept_r() closes it and
+	 * would accept another one, which then fails. */
+	FCGX_InitRequest(&r->fcgx, -1, 0);
+	r->fcgx.ipcFd = fd;
+	/* Else FCGX_Accept_r() would close it, as the rest of a request before. */
+	r->fcgx.keepConnection = 1;
+	return FCGX_Accept_r(&r->fcgx) == 0 ? 0 : -1;
+}
+
+const char *request_param(const struct request *r, const char *name)
+{
+	return r->cgi ? getenv(name) : FCGX_GetParam(name, r->fcgx.envp);
+}
+
+static size_t read_stdin(struct request *r, char *out, size_t len)
+{
+	size_t got = 0;
+
+	while (got < len) {
+		ssize_t n = read(STDIN_FILENO, out + got, len - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			r->failed = true;
+		if (n <= 0)
+			break;
+		got += (size_t)n;
+	}
+	return got;
+}
+
+size_t request_read(struct request *r, void *out, size_t len)
+{
+	int n;
+
+	if (r->cgi)
+		return read_stdin(r, out, len);
+	n = FCGX_GetStr(out, (int)len, r->fcgx.in);
+	if (FCGX_GetError(r->fcgx.in))
+		r->failed = true;
+	return n > 0 ? (size_t)n : 0;
+}
+
+void request_respond(struct request *r, unsigned status, const char *reason, const char *content_type,
+                     const char *headers, const void *body, size_t len)
+{
+	struct buf out = BUF_INIT;
+
+	buf_addf(&out,
+	         "Status: %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+	         "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s\r\n",
+	         status, reason, content_type, len, headers ? headers : "");
+	buf_add(&out, body, len);
+	if (r->cgi)
+		r->failed |= fdio_write_all(STDOUT_FILENO, out.data, out.len) != 0;
+	else
+		r->failed |= FCGX_PutStr(out.data, (int)out.len, r->fcgx.out) < 0;
+	buf_free(&out);
+}
+
+/* Up to MAY_READ bytes of what the web server still has to say. True where that was all. */
+static bool discard_input(struct request *r, size_t may_read)
+{
+	char trash[4096];
+
+	while (may_read > 0 && !r->failed && !FCGX_HasSeenEOF(r->fcgx.in)) {
+		size_t want = may_read < sizeof trash ? may_read : sizeof trash;
+
+		may_read -= want;
+		if (request_read(r, trash, want) < want)
+			break;
+	}
+	return !r->failed && FCGX_HasSeenEOF(r->fcgx.in);
+}
+
+enum request_end request_finish(struct request *r, size_t may_read, int *fd)
+{
+	bool read_all, keep;
+
+	*fd = -1;
+	if (r->cgi)
+		return REQUEST_CLOSED;
+	read_all = discard_input(r, may_read);
+	keep = r->fcgx.keepConnection;
+	*fd = r->fcgx.ipcFd;
+	/* FCGX_Finish_r() closes what it does not keep, at the price of two more system calls. */
+	r->fcgx.keepConnection = 1;
+	FCGX_Finish_r(&r->fcgx);
+	if (r->fcgx.ipcFd < 0) {
+		*fd = -1;
+		return REQUEST_CLOSED;
+	}
+	if (!read_all)
+		return REQUEST_LINGER;
+	if (keep)
+		return REQUEST_KEEP;
+	close(*fd);
+	*fd = -1;
+	return REQUEST_CLOSED;
+}
