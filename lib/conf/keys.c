@@ -12,6 +12,7 @@
 #define OUTPUT_MAX ((size_t)16 << 20) /* kept with each attempt */
 #define COUNT_MAX 1000
 #define STEPS_MAX 100
+#define NAMES_MAX 40 /* with what ntrvsta sets itself, less than environment.c has room for */
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define DIGITS "0123456789"
 
@@ -262,6 +263,8 @@ static const char *env_name_refusal(const char *name, char *const *before, size_
 		if (strcmp(name, before[i]) == 0)
 			return "holds this name twice:";
 	}
+	if (n == NAMES_MAX)
+		return "wants at most 40 names; too many is";
 	return NULL;
 }
 

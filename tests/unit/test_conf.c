@@ -561,11 +561,41 @@ static void test_bytes(void)
 	CHECK(!c && strstr(buf_str(&err), "ntrvsta.conf: can't be read: File too large"), "a file that is too large");
 	conf_unref(c);
 
-	c = load("[source \033[31m\x9b]\n");
-	CHECK(!c && !strchr(buf_str(&err), '\033') && !strchr(buf_str(&err), '\x9b'),
+	/* U+009B begins a control sequence as ESC [ does, U+202E turns the text around. */
+	c = load("[source a\xc2\x9b\xe2\x80\xae]\n");
+	CHECK(!c && strstr(buf_str(&err), "a source is named") && !strchr(buf_str(&err), '\xc2') &&
+	      !strchr(buf_str(&err), '\xe2'),
 	      "an error holds no control sequence");
 	conf_unref(c);
 	buf_free(&text);
+}
+
+/* The lists that have an end: the last that fits, and one more. */
+static void test_list_limits(void)
+{
+	static const struct {
+		const char *key, *before, *behind, *refusal;
+		int most;
+	} lists[] = {
+		{ "retry_schedule", "", "s", "3:wants at most 100 steps", 100 },
+		{ "pass_env", "V", "", "3:wants at most 40 names; too many is 'V40'", 40 },
+	};
+
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+		for (int more = 0; more <= 1; more++) {
+			struct buf text = BUF_INIT;
+			struct conf *c;
+
+			buf_addf(&text, SOURCE "[handlers]\n%s =", lists[i].key);
+			for (int k = 0; k < lists[i].most + more; k++)
+				buf_addf(&text, " %s%d%s", lists[i].before, k, lists[i].behind);
+			c = load(buf_str(&text));
+			CHECK(more ? !c && errors_are(buf_str(&err), lists[i].refusal) : c != NULL,
+			      "%s of %d words is %s", lists[i].key, lists[i].most + more, more ? "refused" : "taken");
+			conf_unref(c);
+			buf_free(&text);
+		}
+	}
 }
 
 static void test_flood(void)
@@ -629,6 +659,20 @@ static void test_garbage(void)
 }
 
 /* --- secrets ----------------------------------------------------------------------------- */
+
+/* Not that the default one is missing as well. */
+static void test_refused_secret_file(void)
+{
+	struct conf *c;
+	char *path = in_dir("secret");
+
+	CHECK_INT(unlink(path), 0, "(no secret)");
+	c = load(SOURCE "secret_file = ~/mine\n");
+	CHECK(!c && errors_are(buf_str(&err), "2:'~' is not expanded"), "a wrong secret_file is one error");
+	conf_unref(c);
+	write_text("secret", "of the file\n");
+	free(path);
+}
 
 static void test_secret_variable(void)
 {
@@ -756,6 +800,17 @@ static void check_found(const char *want, const char *what)
 	free(found);
 }
 
+/* Nothing found, or found elsewhere than at a path that begins with START. */
+static void check_not_found(const char *start, const char *what)
+{
+	char *found;
+
+	buf_reset(&err);
+	found = conf_find(&err);
+	CHECK(found ? strncmp(found, start, strlen(start)) != 0 : !strstr(buf_str(&err), start), "%s", what);
+	free(found);
+}
+
 static void make_dirs(const char *a, const char *b)
 {
 	char *outer = in_dir(a), *inner = in_dir(b);
@@ -783,6 +838,9 @@ static void test_find(void)
 		CHECK(strstr(buf_str(&err), of_home) && strstr(buf_str(&err), NTRVSTA_SYSCONFDIR "/ntrvsta/ntrvsta.conf") &&
 		      strstr(buf_str(&err), "ntrvsta init"), "the places looked at are named");
 	}
+	setenv("HOME", "not/absolute", 1);
+	check_not_found("not/absolute", "a relative $HOME is none");
+	setenv("HOME", dir, 1);
 	make_dirs(".config", ".config/ntrvsta");
 	write_text(".config/ntrvsta/ntrvsta.conf", SOURCE);
 	write_text(".config/ntrvsta/secret", "of the home\n");
@@ -913,9 +971,11 @@ int main(void)
 	test_refusals();
 	test_no_password_in_errors();
 	test_bytes();
+	test_list_limits();
 	test_flood();
 	test_unreadable();
 	test_garbage();
+	test_refused_secret_file();
 	test_secret_variable();
 	test_changed();
 	test_find();
