@@ -127,22 +127,6 @@ static void close_fd(int *fd)
 	errno = error;
 }
 
-/* Move *FD out of the way of 0, 1 and 2: dup2() onto itself would keep close-on-exec, and one
- * onto another that is still needed would lose that. */
-static int lift_fd(int *fd)
-{
-	int lifted;
-
-	if (*fd >= FIRST_OWN_FD)
-		return 0;
-	lifted = fcntl(*fd, F_DUPFD_CLOEXEC, FIRST_OWN_FD);
-	if (lifted < 0)
-		return -1;
-	close_fd(fd);
-	*fd = lifted;
-	return 0;
-}
-
 /* A temporary file without a name, for kernels and sandboxes without memfd_create(). READER is
  * opened apart, so that nothing can be written through it. */
 static int open_unlinked(int *reader)
@@ -204,6 +188,9 @@ static int set_attributes(posix_spawnattr_t *attr)
 	return error;
 }
 
+/* Right also where INPUT or OUTPUT, the pipe's write end, are among 0, 1 and 2: OUTPUT is never
+ * 0, as the read end was there first; and a dup2() onto itself clears close-on-exec here, other
+ * than the system call of that name. */
 static int set_actions(posix_spawn_file_actions_t *actions, int input, int output, const char *cwd)
 {
 	int error = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
@@ -270,7 +257,7 @@ struct child *child_spawn(const struct child_spec *spec)
 	if (input < 0 || pipe2(output, O_CLOEXEC) < 0)
 		goto fail;
 	c->output_fd = output[0];
-	if (fdio_set_nonblock(output[0]) < 0 || lift_fd(&input) < 0 || lift_fd(&output[1]) < 0)
+	if (fdio_set_nonblock(output[0]) < 0)
 		goto fail;
 	c->started_us = clock_mono_us();
 	c->deadline_us = c->started_us + spec->timeout_ms * 1000;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -379,24 +380,38 @@ static void test_without_memfd(void)
 	no_memfd = false;
 }
 
-static void test_without_std_descriptors(void)
+static void run_without(unsigned closed, const struct child_spec *spec, struct child_exit *e)
 {
 	int saved[3];
-	struct child_exit e;
-	char *path = make_script("script", 0755, "#!/bin/sh\ncat\necho err >&2\n");
-	struct child_spec spec = spec_for(path);
 
 	for (int i = 0; i < 3; i++) {
 		saved[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
-		close(i);
+		if (closed & (1u << i))
+			close(i);
 	}
-	run(&spec, &e);
+	run(spec, e);
 	for (int i = 0; i < 3; i++) {
 		dup2(saved[i], i);
 		close(saved[i]);
 	}
-	CHECK_STR(buf_str(&e.output), "{}\nerr\n", "works where 0, 1 and 2 were closed");
-	buf_free(&e.output);
+}
+
+static void test_without_std_descriptors(void)
+{
+	char *path = make_script("script", 0755, "#!/bin/sh\ncat\necho err >&2\nls /proc/self/fd\n");
+	struct child_spec spec = spec_for(path);
+
+	for (unsigned closed = 0; closed < 16; closed++) {
+		struct child_exit e;
+
+		no_memfd = closed >= 8;
+		run_without(closed % 8, &spec, &e);
+		CHECK_STR(buf_str(&e.output), "{}\nerr\n0\n1\n2\n3\n", "works where of 0, 1, 2 these are closed:%s%s%s%s",
+		          closed & 1 ? " 0" : "", closed & 2 ? " 1" : "", closed & 4 ? " 2" : "",
+		          no_memfd ? " (without memfd)" : "");
+		buf_free(&e.output);
+	}
+	no_memfd = false;
 	free(path);
 }
 
@@ -637,23 +652,63 @@ static void test_late_look(void)
 	buf_free(&e.output);
 }
 
+/* A pipe of 1 MiB, so that more can be in it than one child_advance() reads. */
+static struct child *spawn_with_large_pipe(const struct child_spec *spec)
+{
+	struct child *c = child_spawn(spec);
+
+	if (!c || fcntl(child_output_fd(c), F_SETPIPE_SZ, MIB) < 0) {
+		printf("Bail out! no large pipe: %s\n", strerror(errno));
+		exit(99);
+	}
+	return c;
+}
+
+static int bytes_waiting(const struct child *c)
+{
+	int n = -1;
+
+	ioctl(child_output_fd(c), FIONREAD, &n);
+	return n;
+}
+
 static void test_bounded_advance(void)
 {
-	char *path = make_script("script", 0755, "#!/bin/sh\nexec cat /dev/zero\n");
+	char *path = make_script("script", 0755,
+	                         "#!/bin/sh\nhead -c 1048576 /dev/zero\nkill -STOP $$\nsleep 1000\n");
 	struct child_spec spec = spec_for(path);
-	struct child *c = child_spawn(&spec);
+	struct child *c = spawn_with_large_pipe(&spec);
 	struct child_exit e;
-	struct pollfd output = { .fd = child_output_fd(c), .events = POLLIN };
-	int rounds = 0;
+	siginfo_t info;
 
-	for (; rounds < 1000 && poll(&output, 1, HANG_MS) == 1; rounds++) {
-		if (child_advance(c, &e))
-			break;
-	}
-	CHECK_INT(rounds, 1000, "one that writes for ever lets the loop go on");
+	waitid(P_PID, (id_t)child_pid(c), &info, WSTOPPED | WNOWAIT);
+	CHECK_INT(bytes_waiting(c), MIB, "much output waits");
+	CHECK(!child_advance(c, &e), "the end is not there yet");
+	CHECK(bytes_waiting(c) > 0 && bytes_waiting(c) < MIB,
+	      "one round reads a part: one that writes for ever lets the loop go on");
+	kill(child_pid(c), SIGCONT);
 	child_terminate(c);
 	wait_for(c, &e);
 	CHECK_INT(e.signal, SIGTERM, "and can be ended");
+	buf_free(&e.output);
+	free(path);
+}
+
+static void test_rest_of_output(void)
+{
+	char *path = make_script("script", 0755, "#!/bin/sh\nexec head -c 1048576 /dev/zero\n");
+	struct child_spec spec = spec_for(path);
+	struct child *c;
+	struct child_exit e;
+	struct pollfd end = { .events = POLLIN };
+
+	spec.output_limit = 2 * MIB;
+	c = spawn_with_large_pipe(&spec);
+	end.fd = child_pidfd(c);
+	CHECK_INT(poll(&end, 1, HANG_MS), 1, "its descriptor tells the end");
+	CHECK(child_advance(c, &e), "it is seen in one round");
+	CHECK_INT((int64_t)e.output.len, MIB, "with all output that was in the pipe");
+	child_free(c);
 	buf_free(&e.output);
 	free(path);
 }
@@ -836,6 +891,7 @@ int main(void)
 	test_deadlines();
 	test_late_look();
 	test_bounded_advance();
+	test_rest_of_output();
 	test_background();
 	test_stray();
 	test_free_while_running();
