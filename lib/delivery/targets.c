@@ -89,13 +89,6 @@ static int search_fail(const struct search *s, const char *name)
 	return -1;
 }
 
-static bool can_execute(int root_fd, const char *name, const struct stat *st)
-{
-	/* The bits as well: for root an emulated access check may say yes to everything. */
-	return (st->st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)) != 0 &&
-	       faccessat(root_fd, name, X_OK, AT_EACCESS) == 0;
-}
-
 /* Is NAME, a path below the folder, no handler whatever it is on disk? Then *WHY. */
 static bool refuse_name(const char *name, enum targets_skip *why)
 {
@@ -115,7 +108,7 @@ static bool refuse_file(int root_fd, const char *name, const struct stat *st, en
 		*why = TARGETS_DIRECTORY;
 	else if (!S_ISREG(st->st_mode))
 		*why = TARGETS_SPECIAL;
-	else if (!can_execute(root_fd, name, st))
+	else if (faccessat(root_fd, name, X_OK, AT_EACCESS) < 0) /* for root: any of the three bits */
 		*why = TARGETS_NOT_EXECUTABLE;
 	else
 		return false;
