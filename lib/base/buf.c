@@ -71,13 +71,17 @@ void buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 	va_list again;
 	int len;
 
+	/* Most texts fit at once; the length of a longer one is known after the first try. */
+	buf_reserve(b, 127);
 	va_copy(again, ap);
-	len = vsnprintf(NULL, 0, fmt, again);
+	len = vsnprintf(b->data + b->len, b->cap - b->len, fmt, again);
 	va_end(again);
 	if (len < 0)
 		abort();
-	buf_reserve(b, (size_t)len);
-	vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
+	if ((size_t)len >= b->cap - b->len) {
+		buf_reserve(b, (size_t)len);
+		vsnprintf(b->data + b->len, (size_t)len + 1, fmt, ap);
+	}
 	b->len += (size_t)len;
 }
 

@@ -140,7 +140,7 @@ static void write_line(struct sink *sink, int priority, const char *label, const
 	buf_free(&line);
 }
 
-static struct buf format_message(const char *fmt, va_list ap)
+static struct buf __attribute__((format(printf, 1, 0))) format_message(const char *fmt, va_list ap)
 {
 	struct buf raw = BUF_INIT, clean = BUF_INIT;
 

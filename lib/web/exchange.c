@@ -45,7 +45,7 @@ static void log_verdict(const struct exchange *x, const struct intake_verdict *v
 	if (status >= 400 && status < 500)
 		log_security("refused code=%s status=%u source=%s address=%s method=%s path=%s%s",
 		             intake_code_name(v->code), status, source, or_dash(x->head.remote_addr),
-		             or_dash(x->head.method), or_dash(x->head.script_name),
+		             or_dash(x->head.method), x->head.script_name ? x->head.script_name : "",
 		             x->head.path_info ? x->head.path_info : "");
 	else if (v->code == INTAKE_ACCEPTED)
 		log_debug("accepted id=%s event=%s source=%s duplicate=%s bytes=%zu", x->intake.event.id,

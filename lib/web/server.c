@@ -269,8 +269,8 @@ static void flush_batch(struct server *s)
 
 /* --- the reader: what has arrived -------------------------------------------------------- */
 
-/* Look at what is there and decide who serves it, if anybody yet. */
-static void look_at_request(struct conn *c)
+/* Look at what is there and decide who serves it, if anybody yet. With HUNG_UP nothing more comes. */
+static void look_at_request(struct conn *c, bool hung_up)
 {
 	struct server *s = c->server;
 	ssize_t n = recv(c->fd, s->peek_buffer, PEEK_MAX, MSG_PEEK | MSG_DONTWAIT);
@@ -305,6 +305,8 @@ static void look_at_request(struct conn *c)
 	}
 	if (n == PEEK_MAX)
 		give_to_worker(c);
+	else if (hung_up)
+		conn_close(c);
 	else
 		conn_watch(c);
 }
@@ -323,12 +325,12 @@ static void drain(struct conn *c)
 		conn_close(c);
 }
 
-static void on_readable(struct conn *c)
+static void on_readable(struct conn *c, bool hung_up)
 {
 	if (c->state == CONN_LINGER)
 		drain(c);
 	else
-		look_at_request(c);
+		look_at_request(c, hung_up);
 }
 
 static void set_accepting(struct server *s, bool on)
@@ -352,7 +354,7 @@ static void accept_all(struct server *s)
 		}
 		fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0) {
-			look_at_request(conn_new(s, fd));
+			look_at_request(conn_new(s, fd), false);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -408,7 +410,8 @@ static void open_limiter(struct server *s)
 		log_error("no rate limits: %s/rate-limit: %s", s->conf->state_dir, strerror(errno));
 }
 
-/* A file that was changed and is broken leaves the old configuration in force, and says so. */
+/* A file that was changed and is broken shuts the door, as it would at start: whoever takes a secret
+ * away means it. The senders call again. */
 static void reload_conf(struct server *s)
 {
 	struct buf err = BUF_INIT;
@@ -424,8 +427,10 @@ static void reload_conf(struct server *s)
 		s->largest_body = largest_body(fresh);
 		open_limiter(s);
 	} else if (s->conf) {
-		log_error("the changed configuration is not used, the old one stays in force: %s", buf_str(&err));
-		conf_remember(s->conf);
+		log_error("not configured any more, every request is answered with 503: %s", buf_str(&err));
+		conf_unref(s->conf);
+		s->conf = NULL;
+		s->largest_body = 0;
 	}
 	buf_free(&err);
 }
@@ -564,7 +569,7 @@ static void end(struct server *s)
 	close(s->epoll_fd);
 }
 
-static void handle(struct server *s, void *what)
+static void handle(struct server *s, void *what, uint32_t events)
 {
 	if (what == &s->listen_fd)
 		accept_all(s);
@@ -573,7 +578,7 @@ static void handle(struct server *s, void *what)
 	else if (what == &s->event_fd)
 		take_back(s);
 	else
-		on_readable(what);
+		on_readable(what, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
 }
 
 static void loop(struct server *s)
@@ -584,7 +589,7 @@ static void loop(struct server *s)
 	while (!stopped(s)) {
 		n = epoll_wait(s->epoll_fd, events, 64, s->stopping ? 20 : TICK_MS);
 		for (i = 0; i < n; i++)
-			handle(s, events[i].data.ptr);
+			handle(s, events[i].data.ptr, events[i].events);
 		flush_batch(s);
 		if (s->stopping)
 			close_idle(s);

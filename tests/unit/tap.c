@@ -11,7 +11,7 @@
 static int points, failures;
 static char tmpdir[256];
 
-static void print_point(bool ok, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) print_point(bool ok, const char *fmt, va_list ap)
 {
 	printf("%sok %d - ", ok ? "" : "not ", ++points);
 	vprintf(fmt, ap);
