@@ -87,16 +87,6 @@ bool conf_changed(const struct conf *c)
 	return false;
 }
 
-void conf_remember(struct conf *c)
-{
-	for (size_t i = 0; i < c->priv->nstamps; i++) {
-		struct stamp *stamp = &c->priv->stamps[i];
-		struct stamp is = take_stamp(stamp->path);
-
-		*stamp = is;
-	}
-}
-
 /* --- life and death ---------------------------------------------------------------------- */
 
 static struct conf *new_conf(char *path)
