@@ -39,6 +39,10 @@ BUILDDIR = find_builddir()
 FCGI = os.path.join(BUILDDIR, "ntrvsta-fcgi")
 TOOL = os.path.join(BUILDDIR, "ntrvsta")
 
+if not os.access(FCGI, os.X_OK):
+    print(f"Bail out! no ntrvsta-fcgi in {BUILDDIR}: build first, or set builddir")
+    raise SystemExit(99)
+
 SECRET = "test-secret-7f3a9c"
 PATH = "/webhooks/ntrvsta"
 AUTO = object()  # "what a correct request would have"
@@ -285,7 +289,7 @@ class Site:
             "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "test",
             "SERVER_NAME": "localhost", "SERVER_PORT": "80", "REMOTE_ADDR": "127.0.0.1",
             "REQUEST_METHOD": method, "SCRIPT_NAME": script, "PATH_INFO": path, "QUERY_STRING": query,
-            "REQUEST_URI": script + path + ("?" + query if query else ""),
+            "REQUEST_URI": script + (path or "") + ("?" + query if query else ""),
             "CONTENT_LENGTH": str(len(body)) if length is AUTO else length,
             "CONTENT_TYPE": content_type,
             "HTTP_X_NTRVSTA_SIGNATURE": sign(body, self.secret) if signature is AUTO else signature,
@@ -368,7 +372,7 @@ class Site:
     def stored(self):
         """The events on disk in order of arrival: (id, source, event, body)."""
         return [(i, s, e, bytes(b) if not isinstance(b, str) else b.encode())
-                for i, s, e, b in self.query("SELECT id, source, event, body FROM events ORDER BY seq")]
+                for i, s, e, b in self.query("SELECT id, source, event, body FROM event ORDER BY seq")]
 
     # --- the end ---
 

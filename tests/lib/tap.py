@@ -12,7 +12,6 @@ import argparse
 import fnmatch
 import signal
 import sys
-import traceback
 import unittest
 
 TEST_SECONDS = 300  # no single test may take longer: one that hangs fails
@@ -36,8 +35,8 @@ class TapResult(unittest.TestResult):
         text = text.replace("#", "").replace("\n", " ")
         print(f"{'ok' if ok else 'not ok'} {self.points} - {text}{comment}", file=self.out, flush=True)
 
-    def diagnose(self, err):
-        for line in "".join(traceback.format_exception(*err)).splitlines():
+    def diagnose(self, test, err):
+        for line in self._exc_info_to_string(err, test).splitlines():
             # What a test prints of the program may hold any character.
             print("# " + line.encode("ascii", "backslashreplace").decode(), file=self.out, flush=True)
 
@@ -61,11 +60,11 @@ class TapResult(unittest.TestResult):
             values.insert(0, subtest._message)
         self.point(err is None, describe(test) + ": " + ", ".join(str(v) for v in values))
         if err is not None:
-            self.diagnose(err)
+            self.diagnose(test, err)
 
     def addError(self, test, err):
         self.point(False, describe(test))
-        self.diagnose(err)
+        self.diagnose(test, err)
 
     addFailure = addError
 
