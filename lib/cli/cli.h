@@ -2,7 +2,6 @@
 #ifndef NTRVSTA_CLI_CLI_H
 #define NTRVSTA_CLI_CLI_H
 
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,7 +11,7 @@
 enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 struct cli {
-	const char *command;     /* "events" */
+	const char *command;     /* "events"; NULL before it is known */
 	const char *config_file; /* --config, else NULL */
 	bool json;               /* --json */
 };
@@ -30,9 +29,10 @@ extern const struct cli_command cli_init, cli_check, cli_serve, cli_dispatch, cl
 	cli_verify, cli_secret, cli_events, cli_logs, cli_failed, cli_retry;
 
 /* Say what is wrong on standard error, prefixed with "ntrvsta COMMAND: ". Return the exit code
- * of their name, so that a command can return cli_fail(...). */
+ * of their name, so that a command can return cli_fail(...). cli_note() only says it. */
 int cli_fail(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Options of a command: "--name VALUE", "--name=VALUE" or a flag. */
 struct cli_option {
@@ -44,29 +44,38 @@ struct cli_option {
  * front), or -1 after it said what is wrong. "--" ends the options. */
 int cli_parse(const struct cli *cli, const struct cli_option *options, size_t noptions, int argc, char **argv);
 
-/* Both say what is wrong themselves; NULL then. */
+/* "Did you mean": set WORD, try each name there is; BEST is the closest, NULL where none is close. */
+struct cli_near {
+	const char *word;
+	const char *best;
+	unsigned distance; /* of BEST */
+};
+void cli_near_try(struct cli_near *near, const char *name);
+
+/* Parse the value of an option, or say what is wrong (false). TEXT NULL leaves the value alone. */
+bool cli_parse_limit(const struct cli *cli, const char *text, int64_t *limit); /* 0: all */
+bool cli_parse_time(const struct cli *cli, const char *option, const char *text, int64_t *wall_ms);
+
+/* All say what is wrong themselves; NULL or false then. */
 struct conf *cli_load_conf(const struct cli *cli);
 struct store *cli_open_store(const struct cli *cli, const struct conf *conf);
+const struct conf_source *cli_source(const struct cli *cli, const struct conf *conf, const char *name);
+const struct secret *cli_signing_secret(const struct cli *cli, const struct conf_source *source); /* the newest live one */
+/* False for root in a state directory of somebody else, who could then not use what is made there. */
+bool cli_may_change_state(const struct cli *cli, const struct conf *conf);
+bool cli_read_input(const struct cli *cli, const char *path, struct buf *out); /* "-": standard input */
 
-/* A table for people: columns as wide as they need to be, cells made safe for a terminal. */
-struct cli_table;
-struct cli_table *cli_table_new(const char *const *headings, size_t ncolumns);
-void cli_table_cell(struct cli_table *t, const char *text); /* row by row, left to right */
-void cli_table_print(struct cli_table *t, const char *when_empty); /* prints and frees */
+/* Where a running `ntrvsta serve` of this state directory listens, "http://127.0.0.1:8080"; the
+ * caller frees it. NULL where none runs. */
+char *cli_serve_url(const struct conf *conf);
 
-/* Print DOC on standard output, pretty, with a newline; releases it. */
-void cli_print_json(struct json_object *doc);
+/* A new signing secret: 32 random bytes in hex. */
+#define CLI_SECRET_SIZE 65
+void cli_make_secret(char out[CLI_SECRET_SIZE]);
 
-/* Local time for people, "2026-12-31 13:05:09"; "-" for 0. Returns OUT. */
-char *cli_format_time(int64_t wall_ms, char out[32]);
-
-/* Rows as JSON, the same in every command that shows them. Times are RFC 3339 in UTC. */
-struct json_object *cli_json_event(const struct store_event_row *row);
-struct json_object *cli_json_delivery(const struct store_delivery_row *row);
-struct json_object *cli_json_attempt(const struct store_attempt_row *row);
-
-/* "--limit", "--since": parse or say what is wrong (false). */
-bool cli_parse_limit(const struct cli *cli, const char *text, int64_t *limit);
-bool cli_parse_since(const struct cli *cli, const char *text, int64_t *since_ms);
+/* Can the kernel start the handler at PATH, and as what its author meant? False with the
+ * reason, and what to do, in WHY. */
+bool cli_script_starts(const char *path, struct buf *why);
+bool cli_is_script(const char *path); /* begins with #! */
 
 #endif
