@@ -426,6 +426,7 @@ class Leaving(FastCgiTest):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             with self.subTest(number.name):
                 program = self.serve()
+                self.assertAccepted(program.call(event(n="up")))
                 bodies = [event(n=n) for n in range(30)]
                 connections = [self.connect(program) for _ in bodies]
                 for connection, body in zip(connections, bodies):
@@ -439,7 +440,7 @@ class Leaving(FastCgiTest):
                 for answer in answers:
                     if answer is not None:
                         self.assertAccepted(answer)
-                self.assertEqual(sorted(self.bodies()), sorted(b for b in bodies if b not in left))
+                self.assertEqual(sorted(self.bodies()), sorted([event(n="up"), *(b for b in bodies if b not in left)]))
 
     def test_half_sent(self):
         """a request that has begun to arrive is still taken after SIGTERM"""
