@@ -14,6 +14,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
 #include "lib/conf/conf.h"
+#include "lib/web/request.h"
 #include "lib/web/server.h"
 
 /* A web server's socket is on 0; the three signals are read from a descriptor, so that none can
@@ -87,9 +88,11 @@ int main(int argc, char **argv)
 {
 	fdio_open_std();
 	umask(077);
+	set_up_signals();
+	if (request_setup())
+		return EXIT_FAILURE;
 	if (FCGX_IsCGI() && !getenv("GATEWAY_INTERFACE") && !getenv("REQUEST_METHOD"))
 		return answer_options(argc, argv);
-	set_up_signals();
 	forbid_core_dumps();
 	log_open("ntrvsta-fcgi", LOG_LEVEL_INFO, "stderr");
 	if (FCGX_IsCGI())

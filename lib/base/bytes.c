@@ -1,6 +1,7 @@
 #include "lib/base/bytes.h"
 
-#include <openssl/sha.h>
+#include <openssl/evp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -60,7 +61,18 @@ void bytes_random(void *out, size_t len)
 	}
 }
 
+/* Looked up once: libcrypto 3 otherwise does so for each hash, at the price of a small one. */
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+static EVP_MD *sha256;
+
+static void fetch_sha256(void)
+{
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
 void bytes_sha256(const void *data, size_t len, uint8_t out[SHA256_BYTES])
 {
-	SHA256(data, len, out);
+	pthread_once(&sha256_once, fetch_sha256);
+	if (!sha256 || !EVP_Digest(data, len, out, NULL, sha256, NULL))
+		abort();
 }

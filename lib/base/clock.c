@@ -31,8 +31,8 @@ int64_t clock_mono_ms(void)
 
 char *clock_format(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE])
 {
-	time_t seconds = (time_t)(wall_ms / 1000);
-	unsigned ms = (unsigned)(wall_ms % 1000);
+	unsigned ms = (unsigned)((wall_ms % 1000 + 1000) % 1000); /* also before 1970 */
+	time_t seconds = (time_t)((wall_ms - ms) / 1000);
 	struct tm tm;
 
 	gmtime_r(&seconds, &tm);

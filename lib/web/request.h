@@ -13,7 +13,8 @@ struct request {
 	bool failed; /* the peer went away or its input broke off */
 };
 
-/* Before anything else of this file in a FastCGI process. 0, or -1 where libfcgi can't start. */
+/* Before anything else of libfcgi, and after the signals are set up: it installs handlers of its
+ * own where it finds the default ones. 0, or -1 where libfcgi can't start. */
 int request_setup(void);
 
 /* This process's own request: environment, standard input and output. */

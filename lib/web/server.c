@@ -607,7 +607,7 @@ int server_run(int listen_fd, struct conf *conf)
 	s->largest_body = largest_body(conf);
 	s->watched.next = s->watched.prev = &s->watched;
 	pthread_mutex_init(&s->lock, NULL);
-	if (request_setup() == 0 && open_descriptors(s) == 0) {
+	if (open_descriptors(s) == 0) {
 		start(s);
 		loop(s);
 		end(s);

@@ -13,7 +13,7 @@
 
 /* Serve FastCGI on the listening socket LISTEN_FD until SIGTERM, SIGINT or SIGUSR1; then answer what
  * is in flight. CONF may be NULL (every request is answered with 503, and the file is looked at
- * again); its reference is taken over. The caller has blocked those signals in all threads.
+ * again); its reference is taken over. The caller has called request_setup() and blocked those signals in all threads.
  * Returns the program's exit status. */
 int server_run(int listen_fd, struct conf *conf);
 

@@ -84,6 +84,7 @@ static void test_times(void)
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		CHECK_INT(clock_parse(rows[i].text, &ms) ? -1 : ms, rows[i].want, "time '%s'", rows[i].text);
 	CHECK_STR(clock_format(1710514800250, text), "2024-03-15T15:00:00.250Z", "a time as RFC 3339");
+	CHECK_STR(clock_format(-1, text), "1969-12-31T23:59:59.999Z", "also before 1970");
 	CHECK(clock_parse_since("2h", 10000000, &ms) == 0 && ms == 2800000, "two hours ago");
 	CHECK(clock_parse_since("2024-03-15", 0, &ms) == 0 && ms == 1710460800000, "a date is its midnight");
 	CHECK(clock_parse_since("yesterday", 0, &ms) == -1, "words are no time");
