@@ -1,5 +1,6 @@
 #include "lib/web/server.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,18 @@
 #include "lib/delivery/launch.h"
 #include "lib/intake/committer.h"
 #include "lib/web/exchange.h"
+
+/* The answer is complete for the web server once nobody has its pipe open, whatever we do from
+ * here on. The descriptor stays in use: no other file may land there. */
+static void release_web_server(void)
+{
+	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0)
+		close(STDOUT_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
 
 int server_run_cgi(struct conf *conf)
 {
@@ -29,8 +42,7 @@ int server_run_cgi(struct conf *conf)
 	exchange_answer(&x, &verdict);
 	failed = x.request.failed;
 	request_finish(&x.request, 0, &fd);
-	/* The web server has the answer once this is closed, whatever we do from here on. */
-	close(STDOUT_FILENO);
+	release_web_server();
 	if (stored)
 		launch_or_wake(conf);
 	limiter_close(limiter);
