@@ -1,6 +1,7 @@
 #include "lib/web/server.h"
 
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,7 +42,7 @@ int server_run_cgi(struct conf *conf)
 	}
 	exchange_answer(&x, &verdict);
 	failed = x.request.failed;
-	request_finish(&x.request, 0, &fd);
+	request_finish(&x.request, x.body_read ? 0 : SIZE_MAX, &fd);
 	release_web_server();
 	if (stored)
 		launch_or_wake(conf);

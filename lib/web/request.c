@@ -1,12 +1,15 @@
 #include "lib/web/request.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/clock.h"
 #include "lib/base/fdio.h"
 
 int request_setup(void)
@@ -90,6 +93,33 @@ void request_respond(struct request *r, unsigned status, const char *reason, con
 	buf_free(&out);
 }
 
+/* How long a web server has to hand over a body that nobody wants. */
+#define CGI_DISCARD_MS 2000
+
+/* Apache's mod_cgi does not pass the answer on where it could not write the body: take what it
+ * announced. A server that announced none has nothing to write. */
+static void discard_stdin(const struct request *r, size_t may_read)
+{
+	const char *length = request_param(r, "CONTENT_LENGTH");
+	bool chunked = request_param(r, "HTTP_TRANSFER_ENCODING") != NULL;
+	unsigned long long left = length ? strtoull(length, NULL, 10) : chunked ? ULLONG_MAX : 0;
+	int64_t deadline_ms = clock_mono_ms() + CGI_DISCARD_MS, wait_ms;
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	char trash[16384];
+	ssize_t n;
+
+	if (left > may_read)
+		left = may_read;
+	while (left > 0 && (wait_ms = deadline_ms - clock_mono_ms()) > 0) {
+		if (poll(&input, 1, (int)wait_ms) <= 0)
+			continue;
+		n = read(STDIN_FILENO, trash, left < sizeof trash ? (size_t)left : sizeof trash);
+		if (n <= 0)
+			break;
+		left -= (unsigned long long)n;
+	}
+}
+
 /* Up to MAY_READ bytes of what the web server still has to say. True where that was all. */
 static bool discard_input(struct request *r, size_t may_read)
 {
@@ -110,8 +140,10 @@ enum request_end request_finish(struct request *r, size_t may_read, int *fd)
 	bool read_all, keep;
 
 	*fd = -1;
-	if (r->cgi)
+	if (r->cgi) {
+		discard_stdin(r, may_read);
 		return REQUEST_CLOSED;
+	}
 	read_all = discard_input(r, may_read);
 	keep = r->fcgx.keepConnection;
 	*fd = r->fcgx.ipcFd;

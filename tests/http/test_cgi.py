@@ -321,6 +321,22 @@ class Receiving(CgiTest):
                     os.close(ours)
                 self.assertAccepted(ntrvsta.parse_response(out, exit_code=child.returncode))
 
+    def test_refused_body_is_taken(self):
+        """a web server can write a body that is refused unread: Apache drops the answer where it can't"""
+        site = self.site({"source ntrvsta": {"max_body": "10K"}})
+        body = b"x" * 500000
+        for code, how in [("not_found", {"path": "/nope"}), ("method_not_allowed", {"method": "PUT"}),
+                          ("body_too_large", {}), ("unsupported_media_type", {"content_type": "text/plain", "length": "9999"}),
+                          ("length_required", {"length": None, "env": {"HTTP_TRANSFER_ENCODING": "chunked"}})]:
+            with self.subTest(code):
+                sent = body[:9999] if how.get("length") else body
+                child = site.start_cgi(body, **how)
+                child.stdin.write(sent)  # would raise BrokenPipeError
+                child.stdin.close()
+                child.stdin = None
+                out, _ = child.communicate(timeout=60)
+                self.assertRefused(ntrvsta.parse_response(out, exit_code=child.returncode), code)
+
     def test_closed_descriptors(self):
         """standard error closed, as some web servers start programs, does no harm"""
         body = event(nonce="closed")
