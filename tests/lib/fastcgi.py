@@ -133,7 +133,7 @@ class Program:
     def start(self):
         with open(self.log, "ab") as log:
             self.child = self.site.spawn([*self.argv, self.site.fcgi], stdin=self.listener, stdout=log, stderr=log,
-                                         env=self.site.environment(self.env), cwd="/")
+                                         env=self.site.environment(self.env), cwd="/", **self.site.as_user())
 
     @property
     def pid(self):

@@ -181,6 +181,7 @@ class Site:
         self.db_file = os.path.join(self.state, "ntrvsta.db")
         self.out = os.path.join(self.dir, "out")  # where handlers of tests write
         self.fcgi, self.tool_path = FCGI, TOOL
+        self.user = None  # whom the site belongs to, and who runs the programs, where not us
         self.secret = secret
         self.children = []
         atexit.register(self.close)
@@ -260,11 +261,17 @@ class Site:
         for name in ("ntrvsta-fcgi", "ntrvsta"):
             shutil.copy(os.path.join(BUILDDIR, name), os.path.join(self.dir, name))
         self.fcgi, self.tool_path = (os.path.join(self.dir, n) for n in ("ntrvsta-fcgi", "ntrvsta"))
-        user = web_user()
+        self.user = user = web_user()
         if user:
             for folder, _, files in os.walk(self.root):
                 for path in [folder, *(os.path.join(folder, f) for f in files)]:
                     os.chown(path, user.pw_uid, user.pw_gid)
+
+    def as_user(self):
+        """Arguments for subprocess that make a program run as the site's owner."""
+        if not self.user:
+            return {}
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
 
     def environment(self, more=None):
         """All that the programs get to see."""
@@ -321,7 +328,7 @@ class Site:
     def tool(self, *args, check=True, stdin=b"", timeout=60, env=None, text=True):
         """Run `ntrvsta ARGS`. The finished process, or what it printed as JSON where --json is asked for."""
         done = subprocess.run([self.tool_path, *args], input=stdin, capture_output=True, timeout=timeout,
-                              env=self.environment(env), cwd=self.dir)
+                              env=self.environment(env), cwd=self.dir, **self.as_user())
         if check and done.returncode != 0:
             raise AssertionError(f"ntrvsta {' '.join(args)}: exit {done.returncode}: {done.stderr!r}")
         if check and "--json" in args:
@@ -338,7 +345,7 @@ class Site:
         log = open(os.path.join(self.dir, "dispatch.log"), "ab")
         with log:
             child = self.spawn([self.tool_path, "dispatch"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                               env=self.environment(env))
+                               env=self.environment(env), **self.as_user())
         wait_for(lambda: self.dispatcher_pid() == child.pid or child.poll() is not None, 10, "a dispatcher")
         if child.poll() is not None:
             raise AssertionError(f"the dispatcher ended: {self.logs()}")

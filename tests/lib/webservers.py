@@ -229,6 +229,9 @@ DocumentRoot "{dir}/www"
 <Directory "{dir}/www">
 	Require all granted
 </Directory>
+<FilesMatch "^\.ht">
+	Require all denied
+</FilesMatch>
 {snippet}
 """
 
