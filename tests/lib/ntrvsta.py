@@ -50,9 +50,10 @@ SANITIZER_ENV = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS"
 
 
 def sanitized():
-    """Are the programs built with AddressSanitizer? Their memory says nothing then."""
+    """Are the programs built with a sanitizer? Their memory says nothing then."""
     with open(FCGI, "rb") as f:
-        return b"__asan_init" in f.read()
+        program = f.read()
+    return b"__asan_init" in program or b"__tsan_init" in program
 
 
 def event(name="session.completed", **data):
@@ -279,13 +280,13 @@ class Site:
 
     def logs(self):
         """What the dispatcher and the tests' web servers wrote, for the message of a failed test."""
-        text = []
-        for folder in (self.state, self.dir):
+        return "\n".join(f"{name}: {text[-4000:]}" for name, text in self.whole_logs())
+
+    def whole_logs(self):
+        for folder in filter(os.path.isdir, (self.state, self.dir)):
             for name in sorted(os.listdir(folder)):
                 if name.endswith(".log"):
-                    data = read_file(os.path.join(folder, name))[-4000:]
-                    text.append(f"{name}: {data.decode(errors='replace')}")
-        return "\n".join(text)
+                    yield name, read_file(os.path.join(folder, name)).decode(errors="replace")
 
     # --- the program as plain CGI ---
 
@@ -401,7 +402,11 @@ class Site:
         for child in self.children:
             stop(child)
         wait_for(self._kill_leftovers, 10, "the site's processes are gone")
+        complaints = [line for _, text in self.whole_logs() for line in text.splitlines()
+                      if "Sanitizer" in line or ": runtime error: " in line]
         shutil.rmtree(self.dir, ignore_errors=True)
+        if complaints:
+            raise AssertionError("a sanitizer complained: " + "; ".join(complaints))
 
     def __enter__(self):
         return self
