@@ -38,6 +38,7 @@ struct target {
 	bool first;            /* first attempts wait */
 	int64_t next_retry_ms; /* wall clock; INT64_MAX: none */
 	bool retry_was_last;   /* the two kinds take turns, so that neither starves the other */
+	uint64_t place;        /* in the queue for free slots: the smallest is served first */
 };
 
 /* A claimed delivery, from its claim until its attempt is recorded. */
@@ -60,7 +61,8 @@ struct dispatcher {
 	int signal_fd;
 
 	struct target **targets;
-	size_t ntargets, turn; /* whose turn it is to claim first */
+	size_t ntargets;
+	uint64_t last_place;
 	struct run *running;   /* with a child */
 	struct run *ended;     /* to be recorded */
 	struct run *claimed;   /* to be started once the claim is committed */
@@ -87,6 +89,15 @@ static struct target *find_target(struct dispatcher *d, const char *name)
 	d->targets = xreallocarray(d->targets, d->ntargets + 1, sizeof(struct target *));
 	d->targets[d->ntargets++] = t;
 	return t;
+}
+
+/* T has a first attempt to claim. Who has had none joins the queue at its end: the handlers of
+ * one event begin in the order in which the event went to them, by name. */
+static void note_first(struct dispatcher *d, struct target *t)
+{
+	if (!t->first)
+		t->place = ++d->last_place;
+	t->first = true;
 }
 
 static bool target_has_due(const struct target *t, int64_t now_ms)
@@ -156,7 +167,10 @@ static void scan(struct dispatcher *d)
 	for (i = 0; i < n; i++) {
 		struct target *t = find_target(d, waiting[i].target);
 
-		t->first = waiting[i].first;
+		if (waiting[i].first)
+			note_first(d, t);
+		else
+			t->first = false;
 		t->next_retry_ms = waiting[i].next_retry_ms;
 	}
 	store_waiting_free(waiting, n);
@@ -211,7 +225,7 @@ static enum store_status expand_one(struct dispatcher *d, const struct store_new
 	if (t->n == 0)
 		log_info("event has no handler id=%s event=%s", e->id, e->event);
 	for (i = 0; i < t->n; i++)
-		find_target(d, t->names[i])->first = true;
+		note_first(d, find_target(d, t->names[i]));
 	return store_expand_event(d->store, e->seq, (const char *const *)t->names, t->n, clock_wall_ms());
 }
 
@@ -409,25 +423,28 @@ static bool may_claim(const struct dispatcher *d, const struct target *t)
 	return t->running < conf_handler(d->conf, t->name)->concurrency && target_has_due(t, clock_wall_ms());
 }
 
+static struct target *next_to_claim(const struct dispatcher *d)
+{
+	struct target *best = NULL;
+	size_t i;
+
+	for (i = 0; i < d->ntargets; i++)
+		if ((!best || d->targets[i]->place < best->place) && may_claim(d, d->targets[i]))
+			best = d->targets[i];
+	return best;
+}
+
 /* Fill the free slots, one delivery for each target in turn. */
 static enum store_status claim_all(struct dispatcher *d)
 {
 	enum store_status status = STORE_OK;
-	bool progress = true;
-	size_t i;
+	struct target *t;
 
-	while (progress && status == STORE_OK) {
-		progress = false;
-		for (i = 0; i < d->ntargets && status == STORE_OK && d->slots_used < d->conf->dispatch_concurrency; i++) {
-			struct target *t = d->targets[d->turn++ % d->ntargets];
-
-			if (!may_claim(d, t))
-				continue;
-			status = claim_one(d, t);
-			progress |= status == STORE_OK;
-			if (status == STORE_NOT_FOUND)
-				status = STORE_OK;
-		}
+	while (status == STORE_OK && d->slots_used < d->conf->dispatch_concurrency && (t = next_to_claim(d))) {
+		status = claim_one(d, t);
+		t->place = ++d->last_place;
+		if (status == STORE_NOT_FOUND)
+			status = STORE_OK;
 	}
 	return status;
 }
