@@ -220,7 +220,7 @@ const struct cli_command cli_events = {
 		"\n"
 		"  --event E    only events of this name, such as session.completed\n"
 		"  --since T    received at T or later: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"
-		"  --until T    received at T or before\n"
+		"  --until T    received before T\n"
 		"  --limit N    at most so many (50); 0 for all\n"
 		"\n"
 		"Examples:\n"

@@ -114,7 +114,7 @@ const struct cli_command cli_failed = {
 		"left with exit status 100. They stay until 'ntrvsta retry' or until they are too old to keep.\n"
 		"\n"
 		"  HANDLER      only this handler: its path below the handlers' folder, such as all/10-log\n"
-		"  --since T    of events that came at T or later: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"
+		"  --since T    only what was to be delivered from T on: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"
 		"  --limit N    at most so many (50); 0 for all\n"
 		"\n"
 		"Examples:\n"

@@ -35,20 +35,22 @@ static void note(struct init *in, const char *path, bool created)
 	json_object_array_add(created ? in->created : in->kept, cli_json_string(path));
 }
 
-/* Make PATH and the folders above it. */
-static int make_dirs(const char *path, mode_t mode)
+/* Make PATH and the folders above it, where they are missing. -1 with errno. */
+static int make_dirs(const char *path)
 {
 	char *parent;
 	int result;
 
-	if (mkdir(path, mode) == 0)
+	if (mkdir(path, 0777) == 0 || errno == EEXIST)
 		return 0;
 	if (errno != ENOENT)
 		return -1;
 	parent = fdio_dirname(path);
-	result = make_dirs(parent, 0777);
+	result = make_dirs(parent);
 	free(parent);
-	return result ? result : mkdir(path, mode);
+	if (result == 0 && mkdir(path, 0777) && errno != EEXIST)
+		result = -1;
+	return result;
 }
 
 static int make_dir(struct init *in, const char *name, mode_t mode)
@@ -235,7 +237,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "--config does not go with init: the configuration will be DIR/ntrvsta.conf");
 	if (strpbrk(argv[0], "\n\r"))
 		return cli_usage(cli, "a path with a line break can't stand in a web server's configuration");
-	if (make_dirs(argv[0], 0777) && errno != EEXIST)
+	if (make_dirs(argv[0]))
 		return cli_fail(cli, "%s: can't be made: %s", argv[0], strerror(errno));
 	in.dir = realpath(argv[0], NULL);
 	if (!in.dir)

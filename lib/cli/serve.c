@@ -282,14 +282,19 @@ static pid_t start(const struct serve *s, char *const argv[])
 
 static void reap(struct serve *s)
 {
-	int status;
-	pid_t pid;
+	siginfo_t ended = { 0 };
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == s->lighttpd)
+	while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid) {
+		/* Before it is reaped, while its number is still its own: a lighttpd that was killed leaves
+		 * ntrvsta-fcgi behind, in its group. */
+		if (ended.si_pid == s->lighttpd) {
+			kill(-s->lighttpd, SIGTERM);
 			s->lighttpd = 0;
-		else if (pid == s->dispatcher)
+		} else if (ended.si_pid == s->dispatcher) {
 			s->dispatcher = 0;
+		}
+		waitpid(ended.si_pid, NULL, 0);
+		ended.si_pid = 0;
 	}
 }
 
