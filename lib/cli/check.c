@@ -74,6 +74,17 @@ static struct conf *check_conf(struct check *c)
 	return conf;
 }
 
+/* A log that can't be opened keeps the dispatcher from starting. */
+static void check_log(struct check *c)
+{
+	const char *path = c->conf->log_security;
+	char *dir = fdio_dirname(path);
+
+	if (path[0] == '/' && access(path, W_OK) && (errno != ENOENT || access(dir, W_OK | X_OK)))
+		say(c, PROBLEM, "log", "%s: can't be written: %s", path, strerror(errno));
+	free(dir);
+}
+
 /* --- sources and secrets ------------------------------------------------------------------- */
 
 /* Root may let a group read what it owns, as PostgreSQL has it: the group can't change it. */
@@ -191,8 +202,8 @@ static void report_counts(struct check *c, const struct store_counts *n, bool di
 	    c->conf->store_path, (long long)n->events, (long long)(n->pending + n->running), (long long)n->success,
 	    (long long)n->failed);
 	if (waits_ms > WAITS_LONG_MS)
-		say(c, dispatcher_runs ? NOTE : WARNING, "store", "the oldest unfinished event came %s ago: see 'ntrvsta logs --status pending'",
-		    units_format_duration(waits_ms / 1000 * 1000, text));
+		say(c, dispatcher_runs ? NOTE : WARNING, "store", "the oldest unfinished event came %s ago: see "
+		    "'ntrvsta logs --status pending'", units_format_duration(waits_ms / 1000 * 1000, text));
 	if (n->failed)
 		say(c, NOTE, "store", "%lld deliveries were given up: see 'ntrvsta failed'", (long long)n->failed);
 }
@@ -297,12 +308,51 @@ static void check_overrides(struct check *c, const struct targets *found)
 	}
 }
 
+/* Who can change a handler can run what they like as its user. */
+static void check_writable(struct check *c, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && (st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+		say(c, WARNING, "handlers", "%s: everybody on this machine can change it (mode %04o): chmod o-w it", path,
+		    (unsigned)st.st_mode & 07777);
+}
+
+static bool check_handler(struct check *c, const char *name)
+{
+	char *path = fdio_resolve(c->conf->handlers_dir, name);
+	struct buf why = BUF_INIT;
+	bool starts = cli_script_starts(path, &why);
+
+	if (!starts)
+		say(c, PROBLEM, "handlers", "%s can't be started: %s", name, buf_str(&why));
+	check_writable(c, path);
+	check_event_name(c, name);
+	free(path);
+	buf_free(&why);
+	return starts;
+}
+
+/* The folder that handler NAME is in, once for all in it: BEFORE is the handler before. */
+static void check_folder(struct check *c, const char *name, const char *before)
+{
+	size_t len = strcspn(name, "/");
+	char *path, *dir;
+
+	if (before && strcspn(before, "/") == len && strncmp(before, name, len) == 0)
+		return;
+	path = fdio_resolve(c->conf->handlers_dir, name);
+	dir = fdio_dirname(path);
+	check_writable(c, dir);
+	free(path);
+	free(dir);
+}
+
 static void check_handlers(struct check *c)
 {
 	struct targets found = { 0 };
-	struct buf err = BUF_INIT, why = BUF_INIT;
+	struct buf err = BUF_INIT;
 	size_t i, good = 0;
-	char *path;
 
 	if (targets_find_all(c->conf->handlers_dir, &found, note_skipped, c, &err)) {
 		say(c, PROBLEM, "handlers", "%s: so no handler is started", buf_str(&err));
@@ -310,14 +360,8 @@ static void check_handlers(struct check *c)
 		return;
 	}
 	for (i = 0; i < found.n; i++) {
-		path = fdio_resolve(c->conf->handlers_dir, found.names[i]);
-		buf_reset(&why);
-		if (cli_script_starts(path, &why))
-			good++;
-		else
-			say(c, PROBLEM, "handlers", "%s can't be started: %s", found.names[i], buf_str(&why));
-		check_event_name(c, found.names[i]);
-		free(path);
+		check_folder(c, found.names[i], i ? found.names[i - 1] : NULL);
+		good += check_handler(c, found.names[i]);
 	}
 	check_overrides(c, &found);
 	if (found.n == 0)
@@ -326,7 +370,6 @@ static void check_handlers(struct check *c)
 		say(c, OK, "handlers", "%s: %zu of %zu can be started", c->conf->handlers_dir, good, found.n);
 	targets_free(&found);
 	buf_free(&err);
-	buf_free(&why);
 }
 
 /* --- what would run ------------------------------------------------------------------------ */
@@ -442,6 +485,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	c.findings = json_object_new_array();
 	c.conf = conf = check_conf(&c);
 	if (conf) {
+		check_log(&c);
 		check_sources(&c);
 		if (check_state_dir(&c))
 			check_store(&c, check_dispatcher(&c));
@@ -460,7 +504,7 @@ const struct cli_command cli_check = {
 		"Usage: ntrvsta check\n"
 		"\n"
 		"Reads the configuration and looks at all that it names: who may read the secrets and whether one\n"
-		"is live, whether the state directory can be written and its database opened, whether a\n"
+		"is live, whether the log and the state directory can be written and the database opened, whether a\n"
 		"dispatcher runs, and whether each handler can be started (run bit, #! line, interpreter). Then it\n"
 		"prints what would run for each documented event.\n"
 		"\n"

@@ -13,6 +13,8 @@
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
+#include "lib/delivery/launch.h"
+#include "lib/delivery/wake.h"
 
 #define INPUT_MAX_BYTES ((size_t)256 << 20)
 #define NEAR_MAX 32 /* longer words are near to nothing */
@@ -280,6 +282,17 @@ const struct secret *cli_signing_secret(const struct cli *cli, const struct conf
 			return &source->secrets->items[i];
 	cli_fail(cli, "every secret of the source '%s' has expired: 'ntrvsta secret rotate'", source->name);
 	return NULL;
+}
+
+void cli_wake_dispatcher(const struct cli *cli, const struct conf *conf)
+{
+	int fd = -1;
+
+	launch_or_wake(conf);
+	if (!conf->dispatch_auto && !wake_is_read(conf->state_dir, &fd))
+		cli_note(cli, "no dispatcher runs, and [dispatch] start = off: this waits for 'ntrvsta dispatch'");
+	if (fd >= 0)
+		close(fd);
 }
 
 bool cli_read_input(const struct cli *cli, const char *path, struct buf *out)

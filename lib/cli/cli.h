@@ -63,6 +63,8 @@ const struct conf_source *cli_source(const struct cli *cli, const struct conf *c
 const struct secret *cli_signing_secret(const struct cli *cli, const struct conf_source *source); /* the newest live one */
 /* False for root in a state directory of somebody else, who could then not use what is made there. */
 bool cli_may_change_state(const struct cli *cli, const struct conf *conf);
+/* The store has new work: see to it that somebody does it, or say that nobody will. */
+void cli_wake_dispatcher(const struct cli *cli, const struct conf *conf);
 bool cli_read_input(const struct cli *cli, const char *path, struct buf *out); /* "-": standard input */
 
 /* Where a running `ntrvsta serve` of this state directory listens, "http://127.0.0.1:8080"; the

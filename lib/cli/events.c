@@ -9,7 +9,6 @@
 #include "lib/base/xalloc.h"
 #include "lib/cli/output.h"
 #include "lib/cli/show.h"
-#include "lib/delivery/launch.h"
 #include "lib/delivery/targets.h"
 
 /* --- list ---------------------------------------------------------------------------------- */
@@ -138,7 +137,7 @@ static int replay(const struct cli *cli, const struct conf *conf, struct store *
 	status = found.expanded ? replay_found(cli, conf, store, id, found.event) : say_replayed(cli, id, 0);
 	free(found.event);
 	if (status == CLI_OK)
-		launch_or_wake(conf);
+		cli_wake_dispatcher(cli, conf);
 	return status;
 }
 

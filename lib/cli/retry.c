@@ -7,7 +7,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
 #include "lib/cli/output.h"
-#include "lib/delivery/launch.h"
 
 static int note_state(void *ctx, const struct store_delivery_row *row)
 {
@@ -58,7 +57,7 @@ static int retry_all(const struct cli *cli, const struct conf *conf, struct stor
 		if (!retry_one(cli, store, argv[i], done))
 			status = CLI_FAILED;
 	if (json_object_array_length(done) > 0)
-		launch_or_wake(conf);
+		cli_wake_dispatcher(cli, conf);
 	json_object_object_add(doc, "retried", done);
 	if (cli->json)
 		cli_print_json(json_object_get(doc));

@@ -135,9 +135,10 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (argc < 0)
 		return CLI_USAGE;
 	rotates = argc > 0 && strcmp(argv[0], "rotate") == 0;
-	if (argc == 0 || (!rotates && strcmp(argv[0], "list") != 0))
-		return cli_usage(cli, argc ? "unknown subcommand '%s': there are rotate and list" : "wants a subcommand: rotate or list%s",
-		                 argc ? argv[0] : "");
+	if (argc == 0)
+		return cli_usage(cli, "wants a subcommand: rotate or list");
+	if (!rotates && strcmp(argv[0], "list") != 0)
+		return cli_usage(cli, "unknown subcommand '%s': there are rotate and list", argv[0]);
 	if (argc > 1)
 		return cli_usage(cli, "%s takes no operand, such as '%s'", argv[0], argv[1]);
 	if (overlap && !rotates)

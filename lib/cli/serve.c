@@ -430,15 +430,20 @@ static void say_ready(const struct serve *s)
 	free(url);
 }
 
+/* Taken from a descriptor while we wait. One that our parent ignores stays ignored: nohup. */
 static void block_signals(struct serve *s)
 {
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action;
 	sigset_t set;
+	size_t i;
 
+	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
+	for (i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+			sigaddset(&set, numbers[i]);
 	sigprocmask(SIG_BLOCK, &set, &s->old_mask);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

@@ -285,7 +285,11 @@ class Init(Case):
     def check_mount(self, kind, name, run):
         if kind.missing():
             self.skipTest(f"{kind.missing()} is not installed")
-        site = self.site(settings=OFF, handlers={"all/10-out": "cat > $OUT/.body && mv $OUT/.body $OUT/body"})
+        site = self.site(settings=OFF)
+        os.rename(site.root, site.root + " of mine")
+        site.root += " of mine"
+        site.conf, site.state = os.path.join(site.root, "ntrvsta.conf"), os.path.join(site.root, "state")
+        site.db_file = os.path.join(site.state, "ntrvsta.db")
         site.install()
         text = site.tool("init", site.root, "--json")["mounts"][name]
 
@@ -295,6 +299,7 @@ class Init(Case):
         setattr(Mounted, run, lambda server: text.replace("/run/ntrvsta-fcgi.sock", server.socket))
         with Mounted(site) as server:
             self.assertEqual(server.post(event()).status, 200, server.logs())
+            self.assertEqual(len(site.tool("events", "--json")["data"]), 1)
 
     def test_lighttpd_mount(self):
         """the mount that it prints for lighttpd works"""
@@ -413,6 +418,23 @@ class Check(Case):
         warnings = self.findings(site, "warning")
         self.assertRegex(warnings, r"session.complete/10-x waits for session.complete, .* did you mean session.completed\?")
         self.assertIn("[handler all/10-lgo]", warnings)
+        self.assertEqual(self.findings(site, "problem"), "")
+
+    def test_writable_handlers(self):
+        """handlers that everybody can change are warned of"""
+        site = self.site(settings=OFF, handlers={"all/x": "exit 0", "all/y": "exit 0"})
+        os.chmod(os.path.join(site.handlers, "all", "x"), 0o777)
+        self.assertRegex(self.findings(site, "warning"), r"\A[^\n]*/all/x: everybody on this machine can change it")
+        os.chmod(os.path.join(site.handlers, "all", "x"), 0o755)
+        os.chmod(os.path.join(site.handlers, "all"), 0o777)
+        self.assertRegex(self.findings(site, "warning"), r"\A[^\n]*/all: everybody on this machine can change it[^\n]*\Z")
+
+    def test_log(self):
+        """a log that can't be opened, because of which no dispatcher starts"""
+        site = self.site(settings={**OFF, "log": {"security": "logs/security.log"}})
+        path = os.path.join(site.root, "logs", "security.log")
+        self.assertRegex(self.findings(site, "problem"), f"{path}: can't be written: No such file")
+        os.mkdir(os.path.dirname(path))
         self.assertEqual(self.findings(site, "problem"), "")
 
     def test_handlers_folder(self):
@@ -604,6 +626,39 @@ class Serve(Case):
             site.tool("send", "session.completed")
             wait_for(lambda: any(r["status"] == "success" for r in site.tool("logs", "--json")["data"]), 10, "it has run")
         self.assertIsNone(dispatcher.poll())
+
+    def test_addresses(self):
+        """a bare port, a host name, IPv6"""
+        for listen_on, pattern in (("0", r"http://127\.0\.0\.1:\d+"), (":0", r"http://127\.0\.0\.1:\d+"),
+                                   ("localhost:0", r"http://(127\.0\.0\.1|\[::1\]):\d+"), ("[::1]:0", r"http://\[::1\]:\d+"),
+                                   ("0.0.0.0:0", r"http://127\.0\.0\.1:\d+")):
+            with self.subTest(listen_on):
+                if "::1" in listen_on and not os.path.exists("/proc/net/if_inet6"):
+                    self.skipTest("no IPv6 here")
+                site = self.site(settings=OFF)
+                with self.serving(site, "--listen", listen_on) as (_, doc):
+                    self.assertRegex(doc["url"], rf"\A{pattern}\Z")
+                    self.assertEqual(site.tool("send", "session.completed", "--json")["accepted"], 1)
+
+    def test_no_lighttpd(self):
+        """where lighttpd is missing, how to install it"""
+        site = self.site(settings=OFF)
+        hide = f"mount --bind /dev/null '{LIGHTTPD}' && exec \"$0\" serve --listen 127.0.0.1:0"
+        done = subprocess.run(["unshare", "-m", "sh", "-c", hide, site.tool_path], capture_output=True, text=True,
+                              env={**site.environment(), "PATH": "/usr/bin:/bin"}, timeout=60)
+        if "unshare" in done.stderr or "mount" in done.stderr:
+            self.skipTest("lighttpd can't be hidden here")
+        self.fails(done, "lighttpd is missing: apt-get install lighttpd")
+
+    def test_nohup(self):
+        """under nohup the end of the terminal does not end it"""
+        site = self.site(settings=OFF)
+        old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGHUP, old)
+        with self.serving(site) as (child, _):
+            child.send_signal(signal.SIGHUP)
+            self.assertEqual(site.tool("send", "session.completed", "--json")["accepted"], 1)
+            self.assertIsNone(child.poll())
 
     def test_lighttpd_fails(self):
         """lighttpd that ends by itself ends serve with status 1"""
@@ -1137,6 +1192,7 @@ class Watching(Case):
         done = site.tool("retry", "dlv_" + "0" * 26, waiting, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertEqual(done.stdout, f"{waiting} begins anew.\n")
+        self.assertRegex(done.stderr, "no dispatcher runs, and .* start = off")
         site.dispatch_once()
         self.assertEqual(site.tool("logs", "a.slow", "--status", "success", "--json")["data"][0]["output"], "quick\n")
 
