@@ -273,12 +273,14 @@ class Init(Case):
         self.assertIn("\n0 problems, 0 warnings.\n", done.stdout)
         site = self.site(settings=OFF)
         site.conf, site.secret = doc["config"], read_file(os.path.join(root, "secret")).decode().strip()
+        self.addCleanup(self.end_dispatcher, root)  # the call starts one
         self.assertEqual(site.cgi(event()).status, 200)
-        site.dispatch_once()
-        row = site.tool("logs", "--json")["data"][0]
-        self.assertEqual((row["target"], row["status"]), ("all/10-log", "success"))
-        self.assertIn("session.completed", row["output"])
-        for pid in ntrvsta.processes_of(root):  # the call has started a dispatcher
+        rows = wait_for(lambda: site.tool("logs", "--status", "success", "--json")["data"], 20, "the handler has run")
+        self.assertEqual(rows[0]["target"], "all/10-log")
+        self.assertIn("session.completed", rows[0]["output"])
+
+    def end_dispatcher(self, root):
+        for pid in ntrvsta.processes_of(root):
             os.kill(pid, signal.SIGTERM)
         wait_for(lambda: not ntrvsta.processes_of(root), 10, "the dispatcher's end")
 
