@@ -162,8 +162,8 @@ static void conn_give_back(struct conn *c, enum conn_state state)
 /* Any thread: answer, and see what becomes of the connection. */
 static void conn_answer(struct conn *c, struct intake_verdict *verdict)
 {
-	/* Where the body was not read it may be a long one: don't wait for it here. */
-	size_t may_read = c->exchange.body_read || !c->work.blocking ? PEEK_MAX : 0;
+	/* Never wait here for what may still come: that is the reader's, without blocking. */
+	size_t may_read = c->work.blocking ? 0 : PEEK_MAX;
 
 	exchange_answer(&c->exchange, verdict);
 	switch (request_finish(&c->exchange.request, may_read, &c->fd)) {

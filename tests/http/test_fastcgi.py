@@ -199,6 +199,22 @@ class Slow(FastCgiTest):
             connection.send(data[2000:])
             self.assertAccepted(connection.answer())
 
+    def test_end_record_missing(self):
+        """large events whose closing record never comes are answered, and keep nobody waiting"""
+        program = self.serve({"web": {"threads": "2"}})
+        waiting = []
+        for n in range(4):
+            body = b'{"event":"size.test","n":"%d","x":"' % n + b"y" * 300000 + b'"}'
+            connection = self.connect(program, timeout=10)
+            connection.send(self.whole(body)[:-8])
+            waiting.append(connection)
+        for n in range(10):
+            started = time.monotonic()
+            self.assertAccepted(program.call(event(n=n)))
+            self.assertLess(time.monotonic() - started, 1)
+        for connection in waiting:
+            self.assertAccepted(connection.answer())
+
     def test_cut_off(self):
         """a body that is cut off is answered short_body or not at all, and never stored"""
         program = self.serve()
