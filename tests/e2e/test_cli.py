@@ -555,11 +555,11 @@ class Check(Case):
 @unittest.skipUnless(LIGHTTPD, "lighttpd is not installed")
 class Serve(Case):
     @contextlib.contextmanager
-    def serving(self, site, *args, tool_path=None):
+    def serving(self, site, *args, tool_path=None, env=None):
         """`ntrvsta serve` of SITE: the process, and the document that it printed."""
         with open(os.path.join(site.dir, "serve.log"), "ab") as log:
             child = site.spawn([tool_path or site.tool_path, "serve", "--listen", "127.0.0.1:0", "--json", *args],
-                               stdout=subprocess.PIPE, stderr=log, env=site.environment(), cwd="/")
+                               stdout=subprocess.PIPE, stderr=log, env=site.environment(env), cwd="/")
         text = b""
         while not text.endswith(b"}\n"):
             line = child.stdout.readline()
@@ -571,6 +571,11 @@ class Serve(Case):
         finally:
             ntrvsta.stop(child, signal.SIGINT, 30)
 
+    def describe(self, site):
+        """What the processes of SITE are, and where they wait."""
+        return [(pid, *(read_file(f"/proc/{pid}/{name}") for name in ("cmdline", "wchan", "syscall")))
+                for pid in site.leftovers()]
+
     def test_round_trip(self):
         """serve, send, and the handler has run; Ctrl-C stops all and leaves nothing"""
         site = self.site(handlers={"all/x": "cat > $OUT/.body && mv $OUT/.body $OUT/body"})
@@ -580,7 +585,10 @@ class Serve(Case):
             self.assertEqual((sent["status"], sent["accepted"], sent["url"]), (200, 1, doc["endpoints"][0]))
             self.assertEqual(json.loads(site.output("body"))["event"], "session.completed")
             child.send_signal(signal.SIGINT)
-            self.assertEqual(child.wait(30), 0)
+            try:
+                self.assertEqual(child.wait(30), 0)
+            except subprocess.TimeoutExpired:
+                self.fail(f"serve does not stop: {self.describe(site)}\n{site.logs()}")
         wait_for(lambda: not site.leftovers(), 10, f"all processes end: {site.leftovers()}")
         self.fails(site.tool("send", "session.completed", check=False, env={"no_proxy": ""}), "nothing listens|401|404")
 
@@ -603,12 +611,13 @@ class Serve(Case):
         os.rename(site.root, os.path.join(folder, "site"))
         site.conf = os.path.join(folder, "site", "ntrvsta.conf")
         site.state = os.path.join(folder, "site", "state")
-        before = set(os.listdir(tempfile.gettempdir()))
-        with self.serving(site, tool_path=os.path.join(folder, "bin dir", "ntrvsta")):
+        temporary = os.path.join(site.dir, "tmp")
+        os.mkdir(temporary)
+        os.chmod(temporary, 0o777)
+        with self.serving(site, tool_path=os.path.join(folder, "bin dir", "ntrvsta"), env={"TMPDIR": temporary}):
             self.assertEqual(site.tool("send", "session.completed", "--json")["accepted"], 1)
             wait_for(lambda: site.tool("logs", "--json")["data"], 10, "serve runs a dispatcher, also with start = off")
-        left = [n for n in set(os.listdir(tempfile.gettempdir())) - before if n.startswith("ntrvsta-serve-")]
-        self.assertEqual(left, [])
+        self.assertEqual(os.listdir(temporary), [])
 
     def test_killed(self):
         """kill -9 of serve takes lighttpd and the dispatcher with it, and its address no longer counts"""
