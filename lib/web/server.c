@@ -200,6 +200,7 @@ static bool conn_serve(struct conn *c, struct conf *conf)
 
 	conn_unwatch(c);
 	if (request_begin_fcgi(&c->exchange.request, c->fd)) {
+		workers_reading_done(&c->work);
 		free(c); /* the connection was closed with it */
 		return false;
 	}

@@ -124,9 +124,12 @@ void workers_enforce_deadlines(struct workers *w, int64_t now_ms)
 	struct work *work;
 
 	pthread_mutex_lock(&w->lock);
-	for (work = w->reading; work; work = work->next)
-		if (now_ms >= work->deadline_ms)
+	for (work = w->reading; work; work = work->next) {
+		if (now_ms >= work->deadline_ms) {
 			shutdown(work->fd, SHUT_RD);
+			work->deadline_ms = INT64_MAX; /* once */
+		}
+	}
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -151,7 +154,7 @@ void workers_stop(struct workers *w, int64_t grace_ms)
 	pthread_cond_broadcast(&w->wake);
 	wait_until_idle(w, grace_ms);
 	pthread_mutex_unlock(&w->lock);
-	workers_enforce_deadlines(w, INT64_MAX);
+	workers_enforce_deadlines(w, INT64_MAX - 1);
 	for (i = 0; i < w->threads; i++)
 		pthread_join(w->ids[i], NULL);
 	pthread_cond_destroy(&w->idle);

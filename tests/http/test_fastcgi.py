@@ -350,6 +350,20 @@ class Rude(FastCgiTest):
         except OSError:
             pass  # it may have been closed meanwhile: the answer tells
 
+    def test_large_garbage(self):
+        """what is too large for a first look and no FastCGI either leaves nothing behind in a worker"""
+        program = self.serve()
+        for n in range(3):
+            connection = self.connect(program)
+            self.send_quietly(connection, fastcgi.begin() + fastcgi.record(fastcgi.PARAMS, b"\xff" * 65528) * 3)
+            self.assertTrue(connection.ended())
+            # The once-a-second look at what workers read comes before, or with, that at the file.
+            for level in ("debug", "info"):
+                loaded = program.logged().count("configuration loaded")
+                self.site.configure({"log": {"level": level}})
+                wait_for(lambda: program.logged().count("configuration loaded") > loaded, 10, "a tick")
+        self.assertAccepted(program.call(event()))
+
     def test_garbage(self):
         """what is no FastCGI harms nobody"""
         program = self.serve()
