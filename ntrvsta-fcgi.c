@@ -60,7 +60,8 @@ static struct conf *load_conf(void)
 	buf_free(&err);
 	if (!conf)
 		return NULL;
-	log_open("ntrvsta-fcgi", conf->log_level, "stderr");
+	if (log_open("ntrvsta-fcgi", conf->log_level, conf->log_target))
+		log_error("log %s: %s", conf->log_target, strerror(errno));
 	if (log_open_security(conf->log_security))
 		log_error("security log %s: %s", conf->log_security, strerror(errno));
 	return conf;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/base/hooks.h"
 #include "lib/base/units.h"
 
 int64_t clock_wall_ms(void)
@@ -13,7 +14,11 @@ int64_t clock_wall_ms(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
+#ifdef NTRVSTA_TEST_HOOKS
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 + hooks_clock_offset_ms();
+#else
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+#endif
 }
 
 int64_t clock_mono_us(void)

@@ -198,9 +198,8 @@ static void report_counts(struct check *c, const struct store_counts *n, bool di
 	int64_t waits_ms = n->oldest_waiting_ms ? clock_wall_ms() - n->oldest_waiting_ms : 0;
 	char text[UNITS_SIZE];
 
-	say(c, OK, "store", "%s: %lld events, of their deliveries %lld waiting, %lld succeeded, %lld failed",
-	    c->conf->store_path, (long long)n->events, (long long)(n->pending + n->running), (long long)n->success,
-	    (long long)n->failed);
+	say(c, OK, "store", "%s: %lld new events, %lld deliveries waiting, %lld running, %lld failed", c->conf->store_path,
+	    (long long)n->new_events, (long long)n->pending, (long long)n->running, (long long)n->failed);
 	if (waits_ms > WAITS_LONG_MS)
 		say(c, dispatcher_runs ? NOTE : WARNING, "store", "the oldest unfinished event came %s ago: see "
 		    "'ntrvsta logs --status pending'", units_format_duration(waits_ms / 1000 * 1000, text));

@@ -50,8 +50,8 @@ static int dispatch(const struct cli *cli, struct conf *conf, const struct dispa
 
 	if (!cli_may_change_state(cli, conf))
 		return CLI_FAILED;
-	if (log_open("ntrvsta-dispatch", conf->log_level, conf->log_security))
-		return cli_fail(cli, "%s: can't be opened for the log: %s", conf->log_security, strerror(errno));
+	if (log_open("ntrvsta-dispatch", conf->log_level, conf->log_target))
+		return cli_fail(cli, "%s: can't be opened for the log: %s", conf->log_target, strerror(errno));
 	/* Held for life: the descriptor is never closed. */
 	if (launch_lock(conf->state_dir, &holder) >= 0)
 		return say_ran(cli, dispatcher_run(conf, options));

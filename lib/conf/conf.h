@@ -37,6 +37,7 @@ struct conf_handler { /* [handlers], or [handler NAME] laid over it */
 	unsigned concurrency;
 	struct conf_schedule retry_schedule;
 	size_t output_limit; /* bytes */
+	unsigned batch;      /* events in one run; 1: one event, as it came */
 };
 
 struct conf {
@@ -48,6 +49,7 @@ struct conf {
 
 	char *store_path; /* of the SQLite database, absolute, from [store] url */
 	char *state_dir;  /* its folder: lock and wake-up FIFO are there too */
+	int64_t retain_events_ms, retain_failed_ms;
 
 	char *web_base;           /* "" or "/prefix", no slash at the end */
 	unsigned web_threads;
@@ -63,6 +65,7 @@ struct conf {
 	char **pass_env; /* NULL-terminated */
 
 	enum log_level log_level;
+	char *log_target;   /* "stderr", "syslog" or an absolute path */
 	char *log_security; /* "stderr", "syslog" or an absolute path */
 
 	struct conf_private *priv; /* reference count and what conf_changed() compares */

@@ -11,6 +11,7 @@
 #define BODY_MAX ((size_t)512 << 20)  /* SQLite takes values of less than 1 GB */
 #define OUTPUT_MAX ((size_t)16 << 20) /* kept with each attempt */
 #define COUNT_MAX 1000
+#define BATCH_MAX 10000
 #define STEPS_MAX 100
 #define NAMES_MAX 40 /* with what ntrvsta sets itself, less than environment.c has room for */
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -177,6 +178,21 @@ static int parse_count(const char *value, void *field, const struct conf *c, str
 	return 0;
 }
 
+static int parse_batch(const char *value, void *field, const struct conf *c, struct buf *err)
+{
+	size_t len = strlen(value);
+	unsigned long n;
+
+	(void)c;
+	if (len == 0 || len > 5 || strspn(value, DIGITS) != len)
+		return refuse(err, "a number from 1 to 10000", value);
+	n = strtoul(value, NULL, 10);
+	if (n < 1 || n > BATCH_MAX)
+		return refuse(err, "a number from 1 to 10000", value);
+	*(unsigned *)field = (unsigned)n;
+	return 0;
+}
+
 static int parse_rate(const char *value, void *field, const struct conf *c, struct buf *err)
 {
 	(void)c;
@@ -330,6 +346,11 @@ const struct conf_key conf_keys[] = {
 	{ "store", "url", "sqlite:state/ntrvsta.db", "a file, relative to this one",
 	  parse_store_url, CONF(store_path) },
 
+	{ "store", "retain_events", "30d", "how long events are kept, with all that belongs to them",
+	  parse_timeout, CONF(retain_events_ms) },
+	{ "store", "retain_failed", "90d", "the same for those with a failed delivery, since it failed",
+	  parse_timeout, CONF(retain_failed_ms) },
+
 	{ "web", "base", "", "URL prefix in front of every path, when the mount does not reveal it",
 	  parse_base, CONF(web_base) },
 	{ "web", "threads", "8", "workers for requests that arrive slowly",
@@ -356,6 +377,8 @@ const struct conf_key conf_keys[] = {
 	  parse_schedule, ALL_HANDLERS(retry_schedule) },
 	{ "handlers", "output_limit", "64K", "kept of what an attempt printed: the end",
 	  parse_output_size, ALL_HANDLERS(output_limit) },
+	{ "handlers", "batch", "1", "events in one run, as JSON Lines; 1: one event, as it came",
+	  parse_batch, ALL_HANDLERS(batch) },
 	{ "handlers", "pass_env", "", "names of environment variables to pass through",
 	  parse_names, CONF(pass_env) },
 
@@ -364,9 +387,12 @@ const struct conf_key conf_keys[] = {
 	{ "handler", "concurrency", NULL, NULL, parse_count, ONE_HANDLER(concurrency) },
 	{ "handler", "retry_schedule", NULL, NULL, parse_schedule, ONE_HANDLER(retry_schedule) },
 	{ "handler", "output_limit", NULL, NULL, parse_output_size, ONE_HANDLER(output_limit) },
+	{ "handler", "batch", NULL, NULL, parse_batch, ONE_HANDLER(batch) },
 
 	{ "log", "level", "info", "error, warn, info or debug",
 	  parse_level, CONF(log_level) },
+	{ "log", "target", "stderr", "what the programs do: stderr, syslog or a file's path",
+	  parse_log_target, CONF(log_target) },
 	{ "log", "security", "stderr", "refused calls are reported here: stderr, syslog or a file's path",
 	  parse_log_target, CONF(log_security) },
 };

@@ -12,6 +12,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
+#include "lib/base/hooks.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/child.h"
@@ -28,6 +29,11 @@
 /* A lost wake-up costs at most this. */
 #define SCAN_MS 1000
 
+/* Retention looks at so many events at once, and lets others have the store in between. */
+#define PRUNE_STEP 50
+#define PRUNE_PAUSE_MS 20
+#define PRUNE_EVERY_MS (3600 * 1000)
+
 /* How far the wall clock may go back between two rounds before retries are planned anew: more
  * than the slewing of a time daemon does. */
 #define CLOCK_STEP_MS 500
@@ -38,19 +44,22 @@ struct target {
 	bool first;            /* first attempts wait */
 	int64_t next_retry_ms; /* wall clock; INT64_MAX: none */
 	bool retry_was_last;   /* the two kinds take turns, so that neither starves the other */
+	bool missing;          /* its file was removed: retries wait until it is back */
 	uint64_t place;        /* in the queue for free slots: the smallest is served first */
 };
 
-/* A claimed delivery, from its claim until its attempt is recorded. */
+/* Claimed deliveries that run together (one, but for a batch), from their claim until the attempt
+ * is recorded. */
 struct run {
 	struct run *next;
 	struct target *target;
-	struct store_claim claim;
+	struct store_claim *claims;
+	size_t n;
 	struct child *child; /* NULL where it could not be started, or has ended */
 	int64_t started_ms;
 	struct child_exit exit;
 	struct outcome outcome;
-	const char *next_state; /* of the delivery, once that is decided */
+	const char *next_state; /* of the deliveries, once that is decided */
 };
 
 struct dispatcher {
@@ -68,9 +77,13 @@ struct dispatcher {
 	struct run *claimed;   /* to be started once the claim is committed */
 	unsigned slots_used;   /* all three */
 
+	struct store_retention retention;
+	int64_t next_prune_ms; /* clock_mono_ms() */
+
 	bool stopping, reload, more_new, handlers_unreadable;
 	int64_t next_scan_ms, last_activity_ms; /* clock_mono_ms() */
 	int64_t clock_offset_ms;                /* wall minus monotonic, of the last round */
+	int64_t started_ms;                     /* wall clock */
 };
 
 /* --- targets ---------------------------------------------------------------------------- */
@@ -102,7 +115,7 @@ static void note_first(struct dispatcher *d, struct target *t)
 
 static bool target_has_due(const struct target *t, int64_t now_ms)
 {
-	return t->first || t->next_retry_ms <= now_ms;
+	return t->first || (t->next_retry_ms <= now_ms && !t->missing);
 }
 
 static bool any_due(const struct dispatcher *d)
@@ -151,6 +164,29 @@ static bool open_store(struct dispatcher *d)
 	return d->store != NULL;
 }
 
+/* A handler that was removed while deliveries wait for their next attempt: they keep waiting, with
+ * a reason, and use up none of their attempts. (A first attempt is made, and says what is wrong.) */
+static void look_for_missing(struct dispatcher *d, struct target *t)
+{
+	char *path;
+	bool missing;
+
+	if (t->next_retry_ms == INT64_MAX && !t->missing)
+		return;
+	path = fdio_resolve(d->conf->handlers_dir, t->name);
+	missing = access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+	free(path);
+	if (missing == t->missing)
+		return;
+	t->missing = missing;
+	if (missing)
+		log_warn("handler was removed, its deliveries wait until it is back or they are canceled handler=%s", t->name);
+	else
+		log_info("handler is back handler=%s", t->name);
+	if (d->store && store_hold(d->store, t->name, missing ? "the handler was removed" : "") != STORE_OK)
+		store_failed(d, "note a removed handler");
+}
+
 /* What waits, also what other programs have put back. */
 static void scan(struct dispatcher *d)
 {
@@ -172,6 +208,7 @@ static void scan(struct dispatcher *d)
 		else
 			t->first = false;
 		t->next_retry_ms = waiting[i].next_retry_ms;
+		look_for_missing(d, t);
 	}
 	store_waiting_free(waiting, n);
 	d->more_new = true;
@@ -253,6 +290,7 @@ static enum store_status expand_planned(struct dispatcher *d, const struct store
 		return status;
 	for (i = 0; status == STORE_OK && i < n; i++)
 		status = expand_one(d, &events[i], planned[i]);
+	FAULT_POINT("expanding");
 	if (status == STORE_OK)
 		return store_commit(d->store);
 	store_rollback(d->store);
@@ -281,46 +319,77 @@ static void expand(struct dispatcher *d)
 	for (i = 0; i < nplans; i++)
 		targets_free(&plans[i].targets);
 	store_new_events_free(events, n);
+	if (ready > 0)
+		FAULT_POINT("expanded");
 }
 
 /* --- what an attempt came to -------------------------------------------------------------- */
 
-/* The delivery's next state and due time, by outcome and schedule. */
-static const char *next_state(struct dispatcher *d, const char *target, int attempt, enum outcome_kind kind,
-                              int64_t now_ms, int64_t *due_ms)
+/* How long after an attempt the next one follows; -1: there is none. */
+static int64_t retry_delay(struct dispatcher *d, const char *target, int attempt)
 {
-	int64_t delay_ms;
 	uint32_t random;
 
-	*due_ms = 0;
-	if (kind == OUTCOME_SUCCESS)
-		return "success";
 	bytes_random(&random, sizeof random);
-	delay_ms = kind == OUTCOME_PERMANENT
-	               ? -1
-	               : schedule_delay_ms(&conf_handler(d->conf, target)->retry_schedule, attempt, random);
-	if (delay_ms < 0)
-		return "failed";
-	*due_ms = now_ms + delay_ms;
-	return "pending";
+	return schedule_delay_ms(&conf_handler(d->conf, target)->retry_schedule, attempt, random);
+}
+
+/* Where a run leaves its deliveries. A batch that failed goes on in halves, soon and outside the
+ * schedule, until what is wrong with one event is that event's own trouble. */
+static void decide(struct dispatcher *d, struct run *r, int64_t *due_ms)
+{
+	int attempt = r->n > 1 ? 1 : r->claims[0].attempt - r->claims[0].grouped;
+	int64_t delay_ms = -1;
+
+	if (r->outcome.kind == OUTCOME_RETRY)
+		delay_ms = retry_delay(d, r->target->name, attempt);
+	*due_ms = delay_ms < 0 ? 0 : clock_wall_ms() + delay_ms;
+	r->next_state = r->outcome.kind == OUTCOME_SUCCESS ? "success" : delay_ms < 0 ? "failed" : "pending";
+}
+
+/* Which half claim I of a failed run goes on in: by any number of its own, 0 where it is alone. */
+static int64_t half_of(const struct run *r, size_t i)
+{
+	size_t half = (r->n + 1) / 2, first = i < half ? 0 : half, size = i < half ? half : r->n - half;
+
+	return size > 1 ? r->claims[first].seq : 0;
 }
 
 static void log_attempt(const struct run *r)
 {
+	const struct store_claim *c = &r->claims[0];
+	long long ms = (long long)r->exit.duration_ms;
+
 	if (r->outcome.kind == OUTCOME_SUCCESS)
-		log_debug("attempt succeeded handler=%s event=%s delivery=%s attempt=%d duration_ms=%lld", r->target->name,
-		          r->claim.event, r->claim.delivery_id, r->claim.attempt, (long long)r->exit.duration_ms);
+		log_debug("attempt succeeded handler=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld",
+		          r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms);
 	else
-		log_warn("attempt failed handler=%s event=%s delivery=%s attempt=%d duration_ms=%lld next=%s error=\"%s\"",
-		         r->target->name, r->claim.event, r->claim.delivery_id, r->claim.attempt,
-		         (long long)r->exit.duration_ms, r->next_state, buf_str(&r->outcome.message));
+		log_warn("attempt failed handler=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld next=%s"
+		         " error=\"%s\"", r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms,
+		         r->next_state, buf_str(&r->outcome.message));
+}
+
+static enum store_status record_one(struct dispatcher *d, const struct run *r, struct store_attempt *a, size_t i,
+                                    int64_t *output_in)
+{
+	enum store_status status;
+
+	a->delivery_seq = r->claims[i].seq;
+	a->attempt = r->claims[i].attempt;
+	a->group = a->due_ms ? half_of(r, i) : 0;
+	status = store_finish(d->store, a, output_in);
+	if (status != STORE_NOT_FOUND)
+		return status;
+	/* Only if somebody wrote to the database by hand. */
+	log_error("delivery=%s is not running any more, its attempt %d is not recorded", r->claims[i].delivery_id,
+	          a->attempt);
+	return STORE_OK;
 }
 
 static enum store_status record(struct dispatcher *d, struct run *r)
 {
 	struct store_attempt a = {
-		.delivery_seq = r->claim.seq,
-		.attempt = r->claim.attempt,
+		.grouped = r->n > 1,
 		.started_ms = r->started_ms,
 		.duration_ms = r->exit.duration_ms,
 		.outcome = outcome_name(r->outcome.kind),
@@ -332,17 +401,14 @@ static enum store_status record(struct dispatcher *d, struct run *r)
 		.output_len = r->exit.output.len,
 		.output_cut = r->exit.output_cut,
 	};
-	enum store_status status;
+	enum store_status status = STORE_OK;
+	int64_t output_in = 0;
+	size_t i;
 
-	r->next_state = next_state(d, r->target->name, a.attempt, r->outcome.kind, clock_wall_ms(), &a.due_ms);
+	decide(d, r, &a.due_ms);
 	a.next_state = r->next_state;
-	status = store_finish(d->store, &a);
-	if (status == STORE_NOT_FOUND) {
-		/* Only if somebody wrote to the database by hand; the attempt's output goes to the log. */
-		log_error("delivery=%s is not running any more, its attempt %d is not recorded", r->claim.delivery_id,
-		          a.attempt);
-		return STORE_OK;
-	}
+	for (i = 0; status == STORE_OK && i < r->n; i++)
+		status = record_one(d, r, &a, i, &output_in);
 	if (status == STORE_OK && a.due_ms && a.due_ms < r->target->next_retry_ms)
 		r->target->next_retry_ms = a.due_ms;
 	return status;
@@ -350,23 +416,31 @@ static enum store_status record(struct dispatcher *d, struct run *r)
 
 static void run_free(struct dispatcher *d, struct run *r)
 {
+	size_t i;
+
 	r->target->running--;
 	d->slots_used--;
 	child_free(r->child);
-	store_claim_free(&r->claim);
+	for (i = 0; i < r->n; i++)
+		store_claim_free(&r->claims[i]);
+	free(r->claims);
 	buf_free(&r->exit.output);
 	buf_free(&r->outcome.message);
 	free(r);
 }
 
-/* The holder of the lock finds a delivery running at its start: its dispatcher has died. */
-static enum store_status record_interrupted(void *ctx, struct store *store, int64_t seq, const char *target,
-                                            int attempt, int64_t claimed_ms)
+/* The holder of the lock finds a delivery running at its start: its dispatcher has died. A group
+ * stays one: all of it gets the same time, so no jitter here. */
+static enum store_status record_interrupted(void *ctx, struct store *store, const struct store_running *r)
 {
 	struct dispatcher *d = ctx;
+	const struct conf_schedule *schedule = &conf_handler(d->conf, r->target)->retry_schedule;
+	int64_t delay_ms = schedule_delay_ms(schedule, r->attempt - r->grouped, 0), output_in = 0;
 	struct outcome outcome;
 	struct store_attempt a = {
-		.delivery_seq = seq, .attempt = attempt, .started_ms = claimed_ms, .exit_code = -1, .output = "",
+		.delivery_seq = r->delivery_seq, .attempt = r->attempt, .started_ms = r->claimed_ms, .exit_code = -1,
+		.group = r->group, .output = "", .next_state = delay_ms < 0 ? "failed" : "pending",
+		.due_ms = delay_ms < 0 ? 0 : d->started_ms + delay_ms,
 	};
 	enum store_status status;
 
@@ -374,9 +448,8 @@ static enum store_status record_interrupted(void *ctx, struct store *store, int6
 	a.outcome = outcome_name(outcome.kind);
 	a.error_code = outcome.error_code;
 	a.error_message = buf_str(&outcome.message);
-	a.next_state = next_state(d, target, attempt, outcome.kind, clock_wall_ms(), &a.due_ms);
-	log_warn("attempt was interrupted handler=%s attempt=%d next=%s", target, attempt, a.next_state);
-	status = store_finish(store, &a);
+	log_warn("attempt was interrupted handler=%s attempt=%d next=%s", r->target, r->attempt, a.next_state);
+	status = store_finish(store, &a, &output_in);
 	buf_free(&outcome.message);
 	return status;
 }
@@ -391,36 +464,44 @@ static void push(struct run **list, struct run *r)
 	*list = r;
 }
 
-/* Claim T's next delivery, if one is due. */
+/* Claim T's next delivery, or as many as make a batch, if any is due. */
 static enum store_status claim_one(struct dispatcher *d, struct target *t)
 {
 	int64_t now_ms = clock_wall_ms();
 	bool retry_due = t->next_retry_ms <= now_ms;
-	bool retry = retry_due && (!t->first || !t->retry_was_last);
-	struct store_claim claim;
-	enum store_status status =
-		store_claim(d->store, t->name, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, &claim);
-	struct run *r;
+	bool retry = retry_due && !t->missing && (!t->first || !t->retry_was_last);
+	size_t batch = conf_handler(d->conf, t->name)->batch;
+	struct run *r = xcalloc(1, sizeof *r);
+	enum store_status status;
 
+	r->target = t;
+	r->claims = xcalloc(batch, sizeof *r->claims);
+	t->running++;
+	d->slots_used++;
 	t->retry_was_last = retry;
-	if (status == STORE_OK) {
-		r = xcalloc(1, sizeof *r);
-		r->target = t;
-		r->claim = claim;
-		t->running++;
-		d->slots_used++;
+	status = store_claim(d->store, t->name, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, batch,
+	                     r->claims, &r->n);
+	if (status == STORE_OK)
 		push(&d->claimed, r);
-	} else {
-		store_claim_free(&claim);
-	}
+	else
+		run_free(d, r);
 	if (retry || status == STORE_NOT_FOUND)
 		refresh_target(d, t);
 	return status;
 }
 
+/* One target alone never has all slots, whatever its concurrency: else a slow one with a backlog
+ * would keep the others' events waiting for as long as it runs. */
+static unsigned slots_for(const struct dispatcher *d, const struct target *t)
+{
+	unsigned own = conf_handler(d->conf, t->name)->concurrency, all = d->conf->dispatch_concurrency;
+
+	return d->ntargets > 1 && own >= all && all > 1 ? all - 1 : own;
+}
+
 static bool may_claim(const struct dispatcher *d, const struct target *t)
 {
-	return t->running < conf_handler(d->conf, t->name)->concurrency && target_has_due(t, clock_wall_ms());
+	return t->running < slots_for(d, t) && target_has_due(t, clock_wall_ms());
 }
 
 static struct target *next_to_claim(const struct dispatcher *d)
@@ -487,6 +568,7 @@ static void settle(struct dispatcher *d)
 		status = record(d, r);
 	if (status == STORE_OK && !d->stopping)
 		status = claim_all(d);
+	FAULT_POINT("settling");
 	if (status == STORE_OK)
 		status = store_commit(d->store);
 	if (status != STORE_OK) {
@@ -494,6 +576,7 @@ static void settle(struct dispatcher *d)
 		drop_claims(d);
 		return;
 	}
+	FAULT_POINT(d->ended ? "recorded" : "claimed");
 	while ((r = d->ended)) {
 		d->ended = r->next;
 		log_attempt(r);
@@ -501,33 +584,81 @@ static void settle(struct dispatcher *d)
 	}
 }
 
+/* --- retention ----------------------------------------------------------------------------- */
+
+/* Once an hour, in steps that hold the store's lock for a few milliseconds each. */
+static void prune(struct dispatcher *d)
+{
+	int64_t now_ms = clock_wall_ms();
+	size_t removed;
+
+	if (!d->store || d->stopping || clock_mono_ms() < d->next_prune_ms)
+		return;
+	if (d->retention.done)
+		memset(&d->retention, 0, sizeof d->retention);
+	d->retention.events_before_ms = now_ms - d->conf->retain_events_ms;
+	d->retention.failed_before_ms = now_ms - d->conf->retain_failed_ms;
+	if (store_prune(d->store, &d->retention, now_ms, PRUNE_STEP, &removed) != STORE_OK) {
+		store_failed(d, "remove old events");
+		return;
+	}
+	d->next_prune_ms = clock_mono_ms() + (d->retention.done ? PRUNE_EVERY_MS : PRUNE_PAUSE_MS);
+}
+
 /* --- running ------------------------------------------------------------------------------ */
+
+/* JSON Lines: each body on a line of its own. A line break in valid JSON can only be blank space
+ * between its parts, so that a blank in its place changes nothing. */
+static void add_line(struct buf *out, const struct store_claim *c)
+{
+	size_t from = out->len, i;
+
+	buf_add(out, c->body, c->body_len);
+	for (i = from; i < out->len; i++)
+		if (out->data[i] == '\n' || out->data[i] == '\r')
+			out->data[i] = ' ';
+	buf_addc(out, '\n');
+}
+
+static void make_input(const struct run *r, bool batch, struct buf *out)
+{
+	size_t i;
+
+	if (!batch)
+		buf_add(out, r->claims[0].body, r->claims[0].body_len);
+	for (i = 0; batch && i < r->n; i++)
+		add_line(out, &r->claims[i]);
+}
 
 static void start_run(struct dispatcher *d, struct run *r)
 {
 	const struct conf_handler *settings = conf_handler(d->conf, r->target->name);
 	char *path = fdio_resolve(d->conf->handlers_dir, r->target->name), *cwd = fdio_dirname(path);
-	char **envp = environment_make(d->conf, r->target->name, &r->claim);
+	/* A group that the configuration would not make any more still has to run. */
+	bool batch = settings->batch > 1 || r->n > 1;
+	char **envp = environment_make(d->conf, r->target->name, &r->claims[0], batch ? r->n : 0);
+	struct buf input = BUF_INIT;
 	struct child_spec spec = {
-		.path = path,
-		.cwd = cwd,
-		.envp = envp,
-		.input = r->claim.body,
-		.input_len = r->claim.body_len,
+		.path = path, .cwd = cwd, .envp = envp,
 		.timeout_ms = settings->timeout_ms,
 		.kill_grace_ms = settings->kill_grace_ms,
 		.output_limit = settings->output_limit,
 	};
 
+	make_input(r, batch, &input);
+	spec.input = buf_str(&input);
+	spec.input_len = input.len;
 	r->started_ms = clock_wall_ms();
 	r->child = child_spawn(&spec);
 	if (r->child) {
 		push(&d->running, r);
+		FAULT_POINT("running");
 	} else {
 		outcome_of_spawn_error(errno, path, &r->outcome);
 		r->exit.code = -1;
 		push(&d->ended, r);
 	}
+	buf_free(&input);
 	environment_free(envp);
 	free(cwd);
 	free(path);
@@ -555,6 +686,7 @@ static void advance_children(struct dispatcher *d)
 		}
 		*link = r->next;
 		outcome_of_exit(&r->exit, &r->outcome);
+		FAULT_POINT("ended");
 		push(&d->ended, r);
 		d->last_activity_ms = clock_mono_ms();
 	}
@@ -568,6 +700,8 @@ static int wait_ms(const struct dispatcher *d)
 	const struct run *r;
 	size_t i;
 
+	if (d->next_prune_ms < until_ms)
+		until_ms = d->next_prune_ms;
 	if (d->more_new || (d->store && (d->ended || wants_claims(d))))
 		return 0;
 	for (r = d->running; r; r = r->next)
@@ -686,7 +820,7 @@ static bool finished(struct dispatcher *d)
 	if (!d->store || d->more_new)
 		return false;
 	if (d->options->once)
-		return !any_due(d);
+		return !any_due(d) && d->retention.done;
 	return d->options->idle_ms > 0 && !any_waiting(d) && !d->wake.attached &&
 	       clock_mono_ms() - d->last_activity_ms >= d->options->idle_ms && leave_idle(d);
 }
@@ -702,6 +836,7 @@ static void loop(struct dispatcher *d)
 		advance_children(d);
 		expand(d);
 		settle(d);
+		prune(d);
 		start_claimed(d);
 	}
 }
@@ -732,6 +867,7 @@ static int start(struct dispatcher *d)
 		return -1;
 	}
 	d->clock_offset_ms = clock_wall_ms() - clock_mono_ms();
+	d->started_ms = clock_wall_ms();
 	d->last_activity_ms = clock_mono_ms();
 	if (!open_store(d))
 		return -1;

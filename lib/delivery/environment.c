@@ -43,10 +43,11 @@ static void add_passed(struct environment *e, char *const *names)
 	}
 }
 
-char **environment_make(const struct conf *conf, const char *target, const struct store_claim *claim)
+char **environment_make(const struct conf *conf, const char *target, const struct store_claim *claim,
+                        size_t batch)
 {
 	struct environment e = { xcalloc(VARIABLES_MAX + 1, sizeof *e.vars), 0 };
-	char received[CLOCK_RFC3339_SIZE], attempt[16];
+	char received[CLOCK_RFC3339_SIZE], attempt[16], count[24];
 
 	clock_format(claim->received_ms, received);
 	snprintf(attempt, sizeof attempt, "%d", claim->attempt);
@@ -60,6 +61,10 @@ char **environment_make(const struct conf *conf, const char *target, const struc
 	add(&e, "NTRVSTA_ATTEMPT", attempt);
 	add(&e, "NTRVSTA_SOURCE", claim->source);
 	add(&e, "NTRVSTA_HANDLER", target);
+	if (batch) {
+		snprintf(count, sizeof count, "%zu", batch);
+		add(&e, "NTRVSTA_BATCH", count);
+	}
 	add_passed(&e, conf->pass_env);
 	return e.vars;
 }

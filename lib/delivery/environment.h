@@ -5,8 +5,10 @@
 #include "lib/conf/conf.h"
 #include "lib/store/store.h"
 
-/* For one attempt of the handler TARGET. NULL-terminated; free with environment_free(). */
-char **environment_make(const struct conf *conf, const char *target, const struct store_claim *claim);
+/* For one attempt of the handler TARGET. A batch is described by its first CLAIM, and by how many
+ * events are in it; BATCH 0: no batch. NULL-terminated; free with environment_free(). */
+char **environment_make(const struct conf *conf, const char *target, const struct store_claim *claim,
+                        size_t batch);
 void environment_free(char **envp);
 
 #endif

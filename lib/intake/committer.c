@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/hooks.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 
@@ -105,6 +106,7 @@ static void commit_group(struct committer *c, struct commit_item *group, size_t 
 	for (item = group; item; item = item->next)
 		events[i++] = &item->intake->event;
 	status = put(&c->opened, group->store_path, events, n);
+	FAULT_POINT("stored");
 	for (i = 0; i < n; i++)
 		any_new |= status == STORE_OK && !events[i]->duplicate;
 	intake_stored(status, &verdict);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
@@ -62,93 +61,35 @@ static const char *const migrations[] = {
 	"  output BLOB NOT NULL,"
 	"  output_cut INTEGER NOT NULL);"
 	"CREATE INDEX attempt_delivery ON attempt (delivery_seq);",
+
+	/* Groups: `batch` is shared by deliveries that run together, `grouped` counts their attempts
+	 * of that kind, `output_of` is the attempt that holds the output of all. Statistics: counts
+	 * by minute, hour and day, and how often an attempt took how many milliseconds. */
+	"ALTER TABLE delivery ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE delivery ADD COLUMN grouped INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE attempt ADD COLUMN output_of INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE target ADD COLUMN held TEXT NOT NULL DEFAULT '';"
+	"CREATE TABLE tally ("
+	"  target INTEGER NOT NULL,"
+	"  span INTEGER NOT NULL,"
+	"  bucket_ms INTEGER NOT NULL,"
+	"  attempts INTEGER NOT NULL DEFAULT 0,"
+	"  failed_attempts INTEGER NOT NULL DEFAULT 0,"
+	"  successful INTEGER NOT NULL DEFAULT 0,"
+	"  failed INTEGER NOT NULL DEFAULT 0,"
+	"  PRIMARY KEY (target, span, bucket_ms)) WITHOUT ROWID;"
+	"CREATE TABLE duration ("
+	"  target INTEGER NOT NULL,"
+	"  span INTEGER NOT NULL,"
+	"  bucket_ms INTEGER NOT NULL,"
+	"  duration_ms INTEGER NOT NULL,"
+	"  attempts INTEGER NOT NULL,"
+	"  PRIMARY KEY (target, span, bucket_ms, duration_ms)) WITHOUT ROWID;",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 
-enum statement {
-	BEGIN, COMMIT, ROLLBACK,
-	LAST_SEQUENCE, PUT_EVENT, FIND_IDENTITY,
-	NEW_EVENTS, MARK_EXPANDED, PUT_TARGET, PUT_DELIVERY,
-	CLAIM_FIRST, CLAIM_RETRY, CLAIMED_EVENT,
-	FINISH_DELIVERY, PUT_ATTEMPT,
-	WAITING, WAITING_FOR, RUNNING, REBASE,
-	RETRY, REPLAY, COUNT_DELIVERIES, COUNT_EVENTS, OLDEST_WAITING,
-	NSTATEMENTS
-};
-_Static_assert(NSTATEMENTS <= STORE_STATEMENTS, "struct store has too few statements");
-
-#define RETURN_CLAIM " AND state = 'pending' RETURNING seq, id, event_seq, attempt"
-#define SELECT_WAITING \
-	"SELECT t.name," \
-	" EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms = 0)," \
-	" (SELECT min(due_ms) FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms > 0)" \
-	" FROM target t"
-
-static const char *const sql[] = {
-	[BEGIN] = "BEGIN IMMEDIATE",
-	[COMMIT] = "COMMIT",
-	[ROLLBACK] = "ROLLBACK",
-	[LAST_SEQUENCE] =
-		"SELECT max(coalesce((SELECT max(seq) FROM event), 0),"
-		" (SELECT value FROM meta WHERE key = 'expanded'))",
-	[PUT_EVENT] =
-		"INSERT INTO event (seq, id, source, event, timestamp, idempotency_key, received_ms, identity, body)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (identity) DO NOTHING",
-	[FIND_IDENTITY] = "SELECT id FROM event WHERE identity = ?1",
-	[NEW_EVENTS] =
-		"SELECT seq, id, event FROM event"
-		" WHERE seq > (SELECT value FROM meta WHERE key = 'expanded') ORDER BY seq LIMIT ?1",
-	[MARK_EXPANDED] = "UPDATE meta SET value = ?1 WHERE key = 'expanded' AND value < ?1",
-	[PUT_TARGET] = "INSERT INTO target (name) VALUES (?1) ON CONFLICT (name) DO NOTHING",
-	[PUT_DELIVERY] =
-		"INSERT INTO delivery (id, event_seq, target, created_ms, updated_ms)"
-		" SELECT ?1, ?2, id, ?4, ?4 FROM target WHERE name = ?3"
-		" ON CONFLICT (event_seq, target) DO NOTHING",
-	[CLAIM_FIRST] =
-		"UPDATE delivery SET state = 'running', attempt = attempt + 1, updated_ms = ?2"
-		" WHERE seq = (SELECT seq FROM delivery WHERE state = 'pending' AND due_ms = 0"
-		"  AND target = (SELECT id FROM target WHERE name = ?1) ORDER BY seq LIMIT 1)" RETURN_CLAIM,
-	[CLAIM_RETRY] =
-		"UPDATE delivery SET state = 'running', attempt = attempt + 1, updated_ms = ?2"
-		" WHERE seq = (SELECT seq FROM delivery WHERE state = 'pending' AND due_ms BETWEEN 1 AND ?2"
-		"  AND target = (SELECT id FROM target WHERE name = ?1) ORDER BY due_ms, seq LIMIT 1)" RETURN_CLAIM,
-	[CLAIMED_EVENT] =
-		"SELECT id, source, event, timestamp, received_ms, body FROM event WHERE seq = ?1",
-	[FINISH_DELIVERY] =
-		"UPDATE delivery SET state = ?1, due_ms = ?2, updated_ms = ?3, error_code = ?4, error_message = ?5"
-		" WHERE seq = ?6 AND state = 'running' AND attempt = ?7",
-	[PUT_ATTEMPT] =
-		"INSERT INTO attempt (delivery_seq, attempt, started_ms, duration_ms, outcome, error_code,"
-		" error_message, exit_code, signal, output, output_cut)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-	[WAITING] = SELECT_WAITING,
-	[WAITING_FOR] = SELECT_WAITING " WHERE t.name = ?1",
-	[RUNNING] =
-		"SELECT d.seq, t.name, d.attempt, d.updated_ms FROM delivery d JOIN target t ON t.id = d.target"
-		" WHERE d.state = 'running' ORDER BY d.seq",
-	/* What was written later than now was written by a clock that has gone back since. */
-	[REBASE] =
-		"UPDATE delivery SET due_ms = max(1, ?1 + due_ms - updated_ms), updated_ms = ?1"
-		" WHERE state = 'pending' AND target IN (SELECT id FROM target)"
-		" AND due_ms > ?1 AND updated_ms > ?1",
-	[RETRY] =
-		"UPDATE delivery SET state = 'pending', attempt = 0, due_ms = 0, updated_ms = ?2"
-		" WHERE id = ?1 AND state <> 'running'",
-	[REPLAY] =
-		"UPDATE delivery SET state = 'pending', attempt = 0, due_ms = 0, updated_ms = ?3"
-		" WHERE event_seq = ?1 AND target = (SELECT id FROM target WHERE name = ?2)"
-		" AND state IN ('success', 'failed', 'canceled')",
-	[COUNT_DELIVERIES] = "SELECT state, count(*) FROM delivery GROUP BY state",
-	[COUNT_EVENTS] =
-		"SELECT count(*), count(*) FILTER"
-		" (WHERE seq > (SELECT value FROM meta WHERE key = 'expanded')) FROM event",
-	[OLDEST_WAITING] =
-		"SELECT min(received_ms) FROM event"
-		" WHERE seq > (SELECT value FROM meta WHERE key = 'expanded')"
-		" OR seq IN (SELECT event_seq FROM delivery WHERE state = 'pending')"
-		" OR seq IN (SELECT event_seq FROM delivery WHERE state = 'running')",
-};
-_Static_assert(sizeof sql / sizeof sql[0] == NSTATEMENTS, "a statement has no SQL");
+/* The journal gives space back beyond this once a checkpoint has emptied it. */
+#define JOURNAL_LIMIT "67108864"
 
 /* --- errors and statements -------------------------------------------------------------- */
 
@@ -175,19 +116,90 @@ const char *store_error(const struct store *s)
 	return buf_str(&s->error);
 }
 
-/* The statement, ready to bind; NULL where it can't be prepared (the error is remembered). */
-static sqlite3_stmt *statement(struct store *s, enum statement which)
+sqlite3_stmt *sqlite_prepare(struct store *s, const char *sql)
+{
+	sqlite3_stmt *stmt = NULL;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < s->nstatements; i++)
+		if (s->statements[i].sql == sql)
+			return s->statements[i].stmt;
+	if (s->nstatements == SQLITE_STATEMENTS_MAX)
+		abort();
+	rc = sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+	if (rc != SQLITE_OK) {
+		sqlite_status(s, rc);
+		return NULL;
+	}
+	s->statements[s->nstatements].sql = sql;
+	s->statements[s->nstatements++].stmt = stmt;
+	return stmt;
+}
+
+enum store_status sqlite_run(struct store *s, sqlite3_stmt *stmt)
 {
 	int rc;
 
-	if (!s->statements[which]) {
-		rc = sqlite3_prepare_v3(s->db, sql[which], -1, SQLITE_PREPARE_PERSISTENT,
-		                        &s->statements[which], NULL);
-		if (rc != SQLITE_OK)
-			sqlite_status(s, rc);
+	if (!stmt)
+		return STORE_UNAVAILABLE;
+	rc = sqlite3_step(stmt);
+	if (rc != SQLITE_DONE && rc != SQLITE_ROW) {
+		enum store_status status = sqlite_status(s, rc);
+
+		sqlite3_reset(stmt);
+		return status;
 	}
-	return s->statements[which];
+	/* An insert or update outside a transaction commits here, so this can fail as well. */
+	return sqlite_status(s, sqlite3_reset(stmt));
 }
+
+enum store_status sqlite_change(struct store *s, sqlite3_stmt *stmt)
+{
+	enum store_status status = sqlite_run(s, stmt);
+
+	if (status == STORE_OK && sqlite3_changes(s->db) == 0)
+		return STORE_NOT_FOUND;
+	return status;
+}
+
+enum store_status sqlite_next(struct store *s, sqlite3_stmt *stmt)
+{
+	int rc;
+
+	if (!stmt)
+		return STORE_UNAVAILABLE;
+	rc = sqlite3_step(stmt);
+	return rc == SQLITE_DONE ? STORE_NOT_FOUND : sqlite_status(s, rc);
+}
+
+void sqlite_bind_text(sqlite3_stmt *stmt, int index, const char *text)
+{
+	sqlite3_bind_text(stmt, index, text ? text : "", -1, SQLITE_STATIC);
+}
+
+void sqlite_bind_blob(sqlite3_stmt *stmt, int index, const void *data, size_t len)
+{
+	sqlite3_bind_blob64(stmt, index, data && len ? data : "", len, SQLITE_STATIC);
+}
+
+void sqlite_copy_id(char out[ID_SIZE], sqlite3_stmt *stmt, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+	out[0] = '\0';
+	if (text)
+		strncat(out, text, ID_SIZE - 1);
+}
+
+char *sqlite_copy_text(sqlite3_stmt *stmt, int column)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, column);
+
+	return xstrdup(text ? text : "");
+}
+
+/* --- opening ---------------------------------------------------------------------------- */
 
 /* Another process may hold the lock for the length of its fsync: look often at first, since
  * senders wait meanwhile. */
@@ -204,63 +216,6 @@ static int wait_for_lock(void *ctx, int tries)
 	return 1;
 }
 
-/* Run a prepared statement that returns nothing. */
-static enum store_status run(struct store *s, sqlite3_stmt *stmt)
-{
-	int rc;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	rc = sqlite3_step(stmt);
-	if (rc != SQLITE_DONE && rc != SQLITE_ROW) {
-		enum store_status status = sqlite_status(s, rc);
-
-		sqlite3_reset(stmt);
-		return status;
-	}
-	/* An insert or update commits here, so this can fail as well. */
-	return sqlite_status(s, sqlite3_reset(stmt));
-}
-
-/* The same, and STORE_NOT_FOUND where it changed no row. */
-static enum store_status run_change(struct store *s, sqlite3_stmt *stmt)
-{
-	enum store_status status = run(s, stmt);
-
-	if (status == STORE_OK && sqlite3_changes(s->db) == 0)
-		return STORE_NOT_FOUND;
-	return status;
-}
-
-static void bind_text(sqlite3_stmt *stmt, int index, const char *text)
-{
-	sqlite3_bind_text(stmt, index, text ? text : "", -1, SQLITE_STATIC);
-}
-
-/* Bytes that may be empty: a NULL pointer would bind NULL. */
-static void bind_blob(sqlite3_stmt *stmt, int index, const void *data, size_t len)
-{
-	sqlite3_bind_blob64(stmt, index, data && len ? data : "", len, SQLITE_STATIC);
-}
-
-static void copy_id(char out[ID_SIZE], sqlite3_stmt *stmt, int column)
-{
-	const char *text = (const char *)sqlite3_column_text(stmt, column);
-
-	out[0] = '\0';
-	if (text)
-		strncat(out, text, ID_SIZE - 1);
-}
-
-static char *copy_text(sqlite3_stmt *stmt, int column)
-{
-	const char *text = (const char *)sqlite3_column_text(stmt, column);
-
-	return xstrdup(text ? text : "");
-}
-
-/* --- opening ---------------------------------------------------------------------------- */
-
 static int read_version(sqlite3 *db, int *version)
 {
 	sqlite3_stmt *stmt;
@@ -274,10 +229,25 @@ static int read_version(sqlite3 *db, int *version)
 	return sqlite3_finalize(stmt);
 }
 
+/* Within a transaction: the migrations that VERSION lacks. */
+static int apply_migrations(sqlite3 *db, int version)
+{
+	char pragma[64];
+	int rc = SQLITE_OK;
+
+	for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
+		rc = sqlite3_exec(db, migrations[version], NULL, NULL, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	sqlite3_snprintf(sizeof pragma, pragma, "PRAGMA user_version = %d", SCHEMA_VERSION);
+	return sqlite3_exec(db, pragma, NULL, NULL, NULL);
+}
+
 /* Bring the schema up to date. Several processes may try at once: the lock decides, and who
  * comes second finds nothing left to do. */
 static enum store_status migrate(struct store *s)
 {
+	enum store_status status;
 	int version = -1, rc = read_version(s->db, &version);
 
 	if (rc == SQLITE_OK && version == SCHEMA_VERSION)
@@ -294,23 +264,14 @@ static enum store_status migrate(struct store *s)
 		         version, SCHEMA_VERSION);
 		return STORE_INVALID;
 	}
-	for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
-		rc = sqlite3_exec(s->db, migrations[version], NULL, NULL, NULL);
-	if (rc == SQLITE_OK) {
-		char pragma[64];
-
-		sqlite3_snprintf(sizeof pragma, pragma, "PRAGMA user_version = %d", SCHEMA_VERSION);
-		rc = sqlite3_exec(s->db, pragma, NULL, NULL, NULL);
-	}
+	if (rc == SQLITE_OK)
+		rc = apply_migrations(s->db, version);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
-	if (rc != SQLITE_OK) {
-		enum store_status status = sqlite_status(s, rc);
-
+	status = sqlite_status(s, rc);
+	if (status != STORE_OK)
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
-		return status;
-	}
-	return STORE_OK;
+	return status;
 }
 
 /* The journal mode is a property of the file; changing it once needs the file for itself, and
@@ -338,7 +299,9 @@ static enum store_status configure(struct store *s, enum store_role role)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(s->db, synchronous, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(s->db, "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY", NULL, NULL, NULL);
+		rc = sqlite3_exec(s->db,
+		                  "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"
+		                  "PRAGMA journal_size_limit = " JOURNAL_LIMIT, NULL, NULL, NULL);
 	return rc == SQLITE_OK ? migrate(s) : sqlite_status(s, rc);
 }
 
@@ -362,8 +325,8 @@ void store_close(struct store *s)
 
 	if (!s)
 		return;
-	for (i = 0; i < NSTATEMENTS; i++)
-		sqlite3_finalize(s->statements[i]);
+	for (i = 0; i < s->nstatements; i++)
+		sqlite3_finalize(s->statements[i].stmt);
 	sqlite3_close(s->db);
 	buf_free(&s->error);
 	free(s);
@@ -373,13 +336,15 @@ void store_close(struct store *s)
 
 enum store_status store_begin(struct store *s)
 {
-	return run(s, statement(s, BEGIN));
+	return sqlite_run(s, sqlite_prepare(s, "BEGIN IMMEDIATE"));
 }
 
 enum store_status store_commit(struct store *s)
 {
-	enum store_status status = run(s, statement(s, COMMIT));
+	enum store_status status = sqlite_flush_tally(s);
 
+	if (status == STORE_OK)
+		status = sqlite_run(s, sqlite_prepare(s, "COMMIT"));
 	if (status != STORE_OK)
 		store_rollback(s);
 	return status;
@@ -387,493 +352,32 @@ enum store_status store_commit(struct store *s)
 
 void store_rollback(struct store *s)
 {
-	/* SQLite rolls back by itself after some errors; then there is nothing left to do, and the
-	 * first error is the one to keep. */
 	sqlite3_stmt *stmt;
 
+	memset(&s->tally, 0, sizeof s->tally);
+	/* SQLite rolls back by itself after some errors; then there is nothing left to do, and the
+	 * first error is the one to keep. */
 	if (sqlite3_get_autocommit(s->db))
 		return;
-	stmt = statement(s, ROLLBACK);
+	stmt = sqlite_prepare(s, "ROLLBACK");
 	if (stmt) {
 		sqlite3_step(stmt);
 		sqlite3_reset(stmt);
 	}
 }
 
-/* Commit where STATUS is good, else roll back and keep it. */
-static enum store_status end(struct store *s, enum store_status status)
+enum store_status sqlite_enter(struct store *s, bool *own)
 {
+	*own = sqlite3_get_autocommit(s->db);
+	return *own ? store_begin(s) : STORE_OK;
+}
+
+enum store_status sqlite_leave(struct store *s, bool own, enum store_status status)
+{
+	if (!own)
+		return status;
 	if (status == STORE_OK)
 		return store_commit(s);
 	store_rollback(s);
-	return status;
-}
-
-/* --- intake ----------------------------------------------------------------------------- */
-
-/* A number is never used twice, also not after the last events were removed by retention:
- * `expanded` counts as used, else a new event could fall behind it and never be delivered. */
-static enum store_status next_sequence(struct store *s, int64_t *seq)
-{
-	sqlite3_stmt *stmt = statement(s, LAST_SEQUENCE);
-	int rc;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	rc = sqlite3_step(stmt);
-	if (rc == SQLITE_ROW)
-		*seq = sqlite3_column_int64(stmt, 0) + 1;
-	else
-		sqlite_status(s, rc);
-	sqlite3_reset(stmt);
-	return rc == SQLITE_ROW ? STORE_OK : STORE_UNAVAILABLE;
-}
-
-static enum store_status find_first(struct store *s, struct store_event_in *e)
-{
-	sqlite3_stmt *stmt = statement(s, FIND_IDENTITY);
-	enum store_status status;
-	int rc;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	bind_blob(stmt, 1, e->identity, sizeof e->identity);
-	rc = sqlite3_step(stmt);
-	status = sqlite_status(s, rc);
-	if (rc == SQLITE_ROW)
-		copy_id(e->id, stmt, 0);
-	sqlite3_reset(stmt);
-	return status;
-}
-
-static enum store_status put_event(struct store *s, struct store_event_in *e, int64_t *seq)
-{
-	sqlite3_stmt *stmt = statement(s, PUT_EVENT);
-	enum store_status status;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	id_make(ID_EVENT, e->received_ms, e->id);
-	sqlite3_bind_int64(stmt, 1, *seq);
-	bind_text(stmt, 2, e->id);
-	bind_text(stmt, 3, e->source);
-	bind_text(stmt, 4, e->event);
-	bind_text(stmt, 5, e->timestamp);
-	bind_text(stmt, 6, e->idempotency_key);
-	sqlite3_bind_int64(stmt, 7, e->received_ms);
-	bind_blob(stmt, 8, e->identity, sizeof e->identity);
-	bind_blob(stmt, 9, e->body, e->body_len);
-	status = run_change(s, stmt);
-	e->duplicate = status == STORE_NOT_FOUND;
-	if (e->duplicate)
-		return find_first(s, e);
-	(*seq)++;
-	return status;
-}
-
-enum store_status store_put_events(struct store *s, struct store_event_in *const *events, size_t n)
-{
-	enum store_status status = store_begin(s);
-	int64_t seq;
-	size_t i;
-
-	if (status != STORE_OK)
-		return status;
-	status = next_sequence(s, &seq);
-	for (i = 0; status == STORE_OK && i < n; i++)
-		status = put_event(s, events[i], &seq);
-	return end(s, status);
-}
-
-/* --- the dispatcher --------------------------------------------------------------------- */
-
-enum store_status store_new_events(struct store *s, struct store_new_event *out, size_t max, size_t *n)
-{
-	sqlite3_stmt *stmt = statement(s, NEW_EVENTS);
-	enum store_status status;
-	int rc;
-
-	*n = 0;
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)max);
-	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-		struct store_new_event *e = &out[(*n)++];
-
-		e->seq = sqlite3_column_int64(stmt, 0);
-		copy_id(e->id, stmt, 1);
-		e->event = copy_text(stmt, 2);
-	}
-	status = sqlite_status(s, rc);
-	sqlite3_reset(stmt);
-	return status;
-}
-
-void store_new_events_free(struct store_new_event *events, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		free(events[i].event);
-}
-
-/* Add a delivery unless the event has one for TARGET: *ADDED tells. */
-static enum store_status put_delivery(struct store *s, int64_t event_seq, const char *target,
-                                      int64_t now_ms, bool *added)
-{
-	sqlite3_stmt *stmt = statement(s, PUT_TARGET);
-	char id[ID_SIZE];
-	enum store_status status;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	bind_text(stmt, 1, target);
-	status = run(s, stmt);
-	if (status != STORE_OK)
-		return status;
-	stmt = statement(s, PUT_DELIVERY);
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	bind_text(stmt, 1, id_make(ID_DELIVERY, now_ms, id));
-	sqlite3_bind_int64(stmt, 2, event_seq);
-	bind_text(stmt, 3, target);
-	sqlite3_bind_int64(stmt, 4, now_ms);
-	status = run_change(s, stmt);
-	*added = status == STORE_OK;
-	return status == STORE_NOT_FOUND ? STORE_OK : status;
-}
-
-enum store_status store_expand_event(struct store *s, int64_t seq, const char *const *targets,
-                                     size_t ntargets, int64_t now_ms)
-{
-	sqlite3_stmt *stmt = statement(s, MARK_EXPANDED);
-	enum store_status status;
-	bool added;
-	size_t i;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	sqlite3_bind_int64(stmt, 1, seq);
-	status = run_change(s, stmt);
-	for (i = 0; status == STORE_OK && i < ntargets; i++)
-		status = put_delivery(s, seq, targets[i], now_ms, &added);
-	return status;
-}
-
-static enum store_status load_event(struct store *s, int64_t event_seq, struct store_claim *out)
-{
-	sqlite3_stmt *stmt = statement(s, CLAIMED_EVENT);
-	enum store_status status;
-	int rc;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	sqlite3_bind_int64(stmt, 1, event_seq);
-	rc = sqlite3_step(stmt);
-	status = rc == SQLITE_DONE ? STORE_NOT_FOUND : sqlite_status(s, rc);
-	if (rc == SQLITE_ROW) {
-		copy_id(out->event_id, stmt, 0);
-		out->source = copy_text(stmt, 1);
-		out->event = copy_text(stmt, 2);
-		out->timestamp = copy_text(stmt, 3);
-		out->received_ms = sqlite3_column_int64(stmt, 4);
-		out->body_len = (size_t)sqlite3_column_bytes(stmt, 5);
-		out->body = xmalloc(out->body_len);
-		if (out->body_len)
-			memcpy(out->body, sqlite3_column_blob(stmt, 5), out->body_len);
-	}
-	sqlite3_reset(stmt);
-	return status;
-}
-
-enum store_status store_claim(struct store *s, const char *target, enum store_claim_kind kind,
-                              int64_t now_ms, struct store_claim *out)
-{
-	sqlite3_stmt *stmt = statement(s, kind == STORE_CLAIM_FIRST ? CLAIM_FIRST : CLAIM_RETRY);
-	enum store_status status;
-	int64_t event_seq = 0;
-	int rc;
-
-	memset(out, 0, sizeof *out);
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	bind_text(stmt, 1, target);
-	sqlite3_bind_int64(stmt, 2, now_ms);
-	rc = sqlite3_step(stmt);
-	if (rc == SQLITE_ROW) {
-		out->seq = sqlite3_column_int64(stmt, 0);
-		copy_id(out->delivery_id, stmt, 1);
-		event_seq = sqlite3_column_int64(stmt, 2);
-		out->attempt = sqlite3_column_int(stmt, 3);
-		rc = sqlite3_step(stmt) == SQLITE_DONE ? SQLITE_ROW : SQLITE_ERROR;
-	}
-	status = rc == SQLITE_DONE ? STORE_NOT_FOUND : sqlite_status(s, rc);
-	if (sqlite3_reset(stmt) != SQLITE_OK && status == STORE_OK)
-		status = STORE_UNAVAILABLE;
-	return status == STORE_OK ? load_event(s, event_seq, out) : status;
-}
-
-void store_claim_free(struct store_claim *c)
-{
-	free(c->source);
-	free(c->event);
-	free(c->timestamp);
-	free(c->body);
-	memset(c, 0, sizeof *c);
-}
-
-static enum store_status put_attempt(struct store *s, const struct store_attempt *a)
-{
-	sqlite3_stmt *stmt = statement(s, PUT_ATTEMPT);
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	sqlite3_bind_int64(stmt, 1, a->delivery_seq);
-	sqlite3_bind_int(stmt, 2, a->attempt);
-	sqlite3_bind_int64(stmt, 3, a->started_ms);
-	sqlite3_bind_int64(stmt, 4, a->duration_ms);
-	bind_text(stmt, 5, a->outcome);
-	bind_text(stmt, 6, a->error_code);
-	bind_text(stmt, 7, a->error_message);
-	sqlite3_bind_int(stmt, 8, a->exit_code);
-	sqlite3_bind_int(stmt, 9, a->signal);
-	bind_blob(stmt, 10, a->output, a->output_len);
-	sqlite3_bind_int(stmt, 11, a->output_cut);
-	return run(s, stmt);
-}
-
-static enum store_status finish_delivery(struct store *s, const struct store_attempt *a)
-{
-	sqlite3_stmt *stmt = statement(s, FINISH_DELIVERY);
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	bind_text(stmt, 1, a->next_state);
-	sqlite3_bind_int64(stmt, 2, a->due_ms);
-	sqlite3_bind_int64(stmt, 3, a->started_ms + a->duration_ms);
-	bind_text(stmt, 4, a->error_code);
-	bind_text(stmt, 5, a->error_message);
-	sqlite3_bind_int64(stmt, 6, a->delivery_seq);
-	sqlite3_bind_int(stmt, 7, a->attempt);
-	return run_change(s, stmt);
-}
-
-enum store_status store_finish(struct store *s, const struct store_attempt *a)
-{
-	bool alone = sqlite3_get_autocommit(s->db);
-	enum store_status status = alone ? store_begin(s) : STORE_OK;
-
-	if (status == STORE_OK)
-		status = finish_delivery(s, a);
-	if (status == STORE_OK)
-		status = put_attempt(s, a);
-	return alone ? end(s, status) : status;
-}
-
-static void read_waiting(sqlite3_stmt *stmt, struct store_waiting *out)
-{
-	out->target = copy_text(stmt, 0);
-	out->first = sqlite3_column_int(stmt, 1);
-	out->next_retry_ms = sqlite3_column_type(stmt, 2) == SQLITE_NULL ? INT64_MAX
-	                                                                 : sqlite3_column_int64(stmt, 2);
-}
-
-enum store_status store_waiting(struct store *s, struct store_waiting **out, size_t *n)
-{
-	sqlite3_stmt *stmt = statement(s, WAITING);
-	enum store_status status;
-	int rc;
-
-	*out = NULL;
-	*n = 0;
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-		*out = xreallocarray(*out, *n + 1, sizeof **out);
-		read_waiting(stmt, &(*out)[(*n)++]);
-	}
-	status = sqlite_status(s, rc);
-	sqlite3_reset(stmt);
-	return status;
-}
-
-enum store_status store_waiting_for(struct store *s, const char *target, struct store_waiting *out)
-{
-	sqlite3_stmt *stmt = statement(s, WAITING_FOR);
-	enum store_status status;
-	int rc;
-
-	memset(out, 0, sizeof *out);
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	bind_text(stmt, 1, target);
-	rc = sqlite3_step(stmt);
-	status = rc == SQLITE_DONE ? STORE_NOT_FOUND : sqlite_status(s, rc);
-	if (rc == SQLITE_ROW)
-		read_waiting(stmt, out);
-	sqlite3_reset(stmt);
-	return status;
-}
-
-void store_waiting_free(struct store_waiting *w, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		free(w[i].target);
-	free(w);
-}
-
-struct running {
-	int64_t seq, claimed_ms;
-	char *target;
-	int attempt;
-};
-
-enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx)
-{
-	sqlite3_stmt *stmt = statement(s, RUNNING);
-	struct running *rows = NULL;
-	enum store_status status;
-	size_t n = 0, i;
-	int rc;
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	/* Collected first: FN changes the very rows that the statement walks over. Never more than
-	 * one dispatcher's concurrency. */
-	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-		rows = xreallocarray(rows, n + 1, sizeof *rows);
-		rows[n].seq = sqlite3_column_int64(stmt, 0);
-		rows[n].target = copy_text(stmt, 1);
-		rows[n].attempt = sqlite3_column_int(stmt, 2);
-		rows[n++].claimed_ms = sqlite3_column_int64(stmt, 3);
-	}
-	status = sqlite_status(s, rc);
-	sqlite3_reset(stmt);
-	for (i = 0; i < n; i++) {
-		if (status == STORE_OK)
-			status = fn(ctx, s, rows[i].seq, rows[i].target, rows[i].attempt, rows[i].claimed_ms);
-		free(rows[i].target);
-	}
-	free(rows);
-	return status;
-}
-
-enum store_status store_rebase(struct store *s, int64_t now_ms)
-{
-	sqlite3_stmt *stmt = statement(s, REBASE);
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	sqlite3_bind_int64(stmt, 1, now_ms);
-	return run(s, stmt);
-}
-
-/* --- repairing -------------------------------------------------------------------------- */
-
-enum store_status store_retry(struct store *s, const char *delivery_id, int64_t now_ms)
-{
-	sqlite3_stmt *stmt = statement(s, RETRY);
-
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	bind_text(stmt, 1, delivery_id);
-	sqlite3_bind_int64(stmt, 2, now_ms);
-	return run_change(s, stmt);
-}
-
-static int take_sequence(void *ctx, const struct store_event_row *row)
-{
-	*(int64_t *)ctx = row->seq;
-	return 1;
-}
-
-static enum store_status replay_target(struct store *s, int64_t event_seq, const char *target,
-                                       int64_t now_ms, size_t *n)
-{
-	bool added = false;
-	enum store_status status = put_delivery(s, event_seq, target, now_ms, &added);
-	sqlite3_stmt *stmt;
-
-	if (status != STORE_OK || added) {
-		*n += added;
-		return status;
-	}
-	stmt = statement(s, REPLAY);
-	if (!stmt)
-		return STORE_UNAVAILABLE;
-	sqlite3_bind_int64(stmt, 1, event_seq);
-	bind_text(stmt, 2, target);
-	sqlite3_bind_int64(stmt, 3, now_ms);
-	status = run_change(s, stmt);
-	*n += status == STORE_OK;
-	return status == STORE_NOT_FOUND ? STORE_OK : status;
-}
-
-enum store_status store_replay(struct store *s, const char *event_id, const char *const *targets,
-                               size_t ntargets, int64_t now_ms, size_t *n)
-{
-	struct store_filter filter = { .event_id = event_id, .limit = 1 };
-	enum store_status status;
-	int64_t seq = 0;
-	size_t i;
-
-	*n = 0;
-	status = store_begin(s);
-	if (status != STORE_OK)
-		return status;
-	status = store_list_events(s, &filter, take_sequence, &seq);
-	if (status == STORE_OK && seq == 0)
-		status = STORE_NOT_FOUND;
-	for (i = 0; status == STORE_OK && i < ntargets; i++)
-		status = replay_target(s, seq, targets[i], now_ms, n);
-	return end(s, status);
-}
-
-/* --- counting --------------------------------------------------------------------------- */
-
-static void add_state(struct store_counts *out, const char *state, int64_t n)
-{
-	struct { const char *name; int64_t *count; } states[] = {
-		{ "pending", &out->pending }, { "running", &out->running }, { "success", &out->success },
-		{ "failed", &out->failed },   { "canceled", &out->canceled },
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof states / sizeof states[0]; i++)
-		if (strcmp(states[i].name, state) == 0)
-			*states[i].count = n;
-}
-
-/* Step a statement of one row; STORE_OK with the row to be read, then reset by the caller. */
-static enum store_status one_row(struct store *s, sqlite3_stmt *stmt)
-{
-	return stmt ? sqlite_status(s, sqlite3_step(stmt)) : STORE_UNAVAILABLE;
-}
-
-enum store_status store_count(struct store *s, struct store_counts *out)
-{
-	sqlite3_stmt *states = statement(s, COUNT_DELIVERIES), *events = statement(s, COUNT_EVENTS);
-	sqlite3_stmt *oldest = statement(s, OLDEST_WAITING);
-	enum store_status status;
-	int rc;
-
-	memset(out, 0, sizeof *out);
-	if (!states)
-		return STORE_UNAVAILABLE;
-	while ((rc = sqlite3_step(states)) == SQLITE_ROW)
-		add_state(out, (const char *)sqlite3_column_text(states, 0), sqlite3_column_int64(states, 1));
-	status = sqlite_status(s, rc);
-	sqlite3_reset(states);
-	if (status == STORE_OK && (status = one_row(s, events)) == STORE_OK) {
-		out->events = sqlite3_column_int64(events, 0);
-		out->new_events = sqlite3_column_int64(events, 1);
-		sqlite3_reset(events);
-	}
-	if (status == STORE_OK && (status = one_row(s, oldest)) == STORE_OK) {
-		out->oldest_waiting_ms = sqlite3_column_int64(oldest, 0);
-		sqlite3_reset(oldest);
-	}
 	return status;
 }

@@ -1,4 +1,7 @@
-/* Shared by the two files of the SQLite back end; no business of anybody else. */
+/* Shared by the files of the SQLite back end; no business of anybody else.
+ *
+ * Each function of the store has its SQL beside it, in a literal that is prepared once for each
+ * connection and found again by its address. */
 #ifndef NTRVSTA_STORE_SQLITE_H
 #define NTRVSTA_STORE_SQLITE_H
 
@@ -6,17 +9,70 @@
 
 #include "lib/store/store.h"
 
-#define STORE_STATEMENTS 32
+#define SQLITE_STATEMENTS_MAX 64
+
+/* Counts of one target, minute and duration that are not written yet: a group's deliveries differ
+ * in nothing else, so that hundreds of them are counted at once. */
+struct sqlite_tally {
+	int64_t target, ended_ms, duration_ms;
+	int64_t attempts, failed_attempts, successful, failed;
+};
 
 struct store {
 	sqlite3 *db;
 	int64_t busy_limit_us; /* how long to wait for another process's lock */
 	int64_t busy_since_us;
 	struct buf error;
-	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared once, see sqlite.c */
+	struct {
+		const char *sql;
+		sqlite3_stmt *stmt;
+	} statements[SQLITE_STATEMENTS_MAX];
+	size_t nstatements;
+	struct sqlite_tally tally;
 };
 
 /* Remember what SQLite says of the last call, and what that means to the caller. */
 enum store_status sqlite_status(struct store *s, int rc);
+
+/* The statement for SQL, which must be a literal; ready to bind. NULL where it can't be prepared
+ * (the error is remembered); every function below takes that as a failure. */
+sqlite3_stmt *sqlite_prepare(struct store *s, const char *sql);
+
+/* Run a statement that returns nothing, and reset it. */
+enum store_status sqlite_run(struct store *s, sqlite3_stmt *stmt);
+
+/* The same; STORE_NOT_FOUND where it changed no row. */
+enum store_status sqlite_change(struct store *s, sqlite3_stmt *stmt);
+
+/* Step to the next row; STORE_NOT_FOUND behind the last one. The caller reads the row, and resets
+ * the statement when it has seen enough (sqlite3_reset(NULL) does no harm). */
+enum store_status sqlite_next(struct store *s, sqlite3_stmt *stmt);
+
+/* NULL is bound as the empty string, or empty blob. The memory must last until the reset. */
+void sqlite_bind_text(sqlite3_stmt *stmt, int index, const char *text);
+void sqlite_bind_blob(sqlite3_stmt *stmt, int index, const void *data, size_t len);
+
+void sqlite_copy_id(char out[ID_SIZE], sqlite3_stmt *stmt, int column);
+char *sqlite_copy_text(sqlite3_stmt *stmt, int column); /* the caller's to free */
+
+/* Begin unless the caller of the store has begun; *OWN tells sqlite_leave() to end it. */
+enum store_status sqlite_enter(struct store *s, bool *own);
+enum store_status sqlite_leave(struct store *s, bool own, enum store_status status);
+
+/* Add a pending delivery unless the event has one for TARGET: *ADDED tells. */
+enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const char *target,
+                                      int64_t now_ms, bool *added);
+
+/* Count an attempt, and the end of a delivery where STATE is "success" or "failed". Written with
+ * sqlite_flush_tally() at the latest. */
+enum store_status sqlite_tally_attempt(struct store *s, int64_t target, int64_t ended_ms, int64_t duration_ms,
+                                       bool failed, const char *state);
+enum store_status sqlite_flush_tally(struct store *s); /* before each commit */
+
+/* A delivery that ended in STATE at ENDED_MS begins anew: it counts no more. */
+enum store_status sqlite_untally_delivery(struct store *s, int64_t target, int64_t ended_ms, const char *state);
+
+/* Counts that no range reaches any more. */
+enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms);
 
 #endif

@@ -140,6 +140,7 @@ static int list_delivery(void *ctx, sqlite3_stmt *stmt)
 		.updated_ms = sqlite3_column_int64(stmt, 8),
 		.error_code = text(stmt, 9),
 		.error_message = text(stmt, 10),
+		.held = text(stmt, 11),
 	};
 
 	return l->delivery(l->ctx, &row);
@@ -153,7 +154,7 @@ enum store_status store_list_deliveries(struct store *s, const struct store_filt
 
 	buf_adds(&q.sql,
 	         "SELECT d.id, e.id, e.event, t.name, d.state, d.attempt, d.created_ms, d.due_ms, d.updated_ms,"
-	         " d.error_code, d.error_message"
+	         " d.error_code, d.error_message, t.held"
 	         " FROM delivery d JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
 	add_text(&q, "d.id = ?", f->delivery_id);
 	add_text(&q, "e.id = ?", f->event_id);
@@ -203,8 +204,9 @@ enum store_status store_list_attempts(struct store *s, const struct store_filter
 
 	buf_adds(&q.sql,
 	         "SELECT a.seq, d.id, e.id, e.event, t.name, a.attempt, a.started_ms, a.duration_ms, a.outcome,"
-	         " a.error_code, a.error_message, a.exit_code, a.signal, a.output, a.output_cut"
-	         " FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq"
+	         " a.error_code, a.error_message, a.exit_code, a.signal, coalesce(o.output, a.output), a.output_cut"
+	         " FROM attempt a LEFT JOIN attempt o ON o.seq = a.output_of AND a.output_of <> 0"
+	         " JOIN delivery d ON d.seq = a.delivery_seq"
 	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
 	add_text(&q, "d.id = ?", f->delivery_id);
 	add_text(&q, "e.id = ?", f->event_id);

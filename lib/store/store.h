@@ -7,7 +7,8 @@
  *
  * An event is "new" until the dispatcher has expanded it into one delivery for each target
  * that it has then. States of a delivery: pending -> running -> success | failed | pending;
- * pending -> canceled. */
+ * pending -> canceled;
+ * and back to pending where somebody lets it begin anew. */
 #ifndef NTRVSTA_STORE_STORE_H
 #define NTRVSTA_STORE_STORE_H
 
@@ -94,14 +95,18 @@ struct store_claim {
 	char *source, *event, *timestamp; /* "" where the event has none of its own */
 	int64_t received_ms;
 	int attempt; /* 1, 2, ...: this one counted */
+	int grouped; /* of the attempts before, how many were made in a group of several */
 	char *body;
 	size_t body_len;
 };
 
-/* Claim TARGET's next delivery of KIND: first attempts in order of arrival, or the retry that
- * is due longest at NOW_MS. STORE_NOT_FOUND where there is none. Free with store_claim_free(). */
+/* Claim up to MAX of TARGET's deliveries of KIND, to be run together: first attempts in order of
+ * arrival, fewer where their bodies are large; or the retry that is due longest at NOW_MS, with those
+ * that were put into one group with it. They are a group from then on where they are several. Between store_begin() and
+ * store_commit(). STORE_NOT_FOUND where there is none. Each of the *N is the caller's to free with
+ * store_claim_free(), whatever the result. */
 enum store_status store_claim(struct store *s, const char *target, enum store_claim_kind kind,
-                              int64_t now_ms, struct store_claim *out);
+                              int64_t now_ms, size_t max, struct store_claim *out, size_t *n);
 void store_claim_free(struct store_claim *c);
 
 struct store_attempt {
@@ -109,6 +114,8 @@ struct store_attempt {
 	int attempt;
 	const char *next_state; /* "success", "failed" or "pending" */
 	int64_t due_ms;         /* of the next attempt, where pending */
+	int64_t group;          /* whom to run that one with: any number that they share; 0: alone */
+	bool grouped;           /* this attempt was made in a group of several */
 	int64_t started_ms, duration_ms;
 	const char *outcome;       /* "success", "retry" or "permanent" */
 	const char *error_code;    /* "" on success */
@@ -120,8 +127,10 @@ struct store_attempt {
 	bool output_cut;
 };
 
-/* Record an attempt and what becomes of its delivery, which must be running with this attempt. */
-enum store_status store_finish(struct store *s, const struct store_attempt *a);
+/* Record an attempt and what becomes of its delivery, which must be running with this attempt.
+ * *OUTPUT_IN is 0, or the attempt that already holds the same output (the first of a group);
+ * set to the attempt that does now. */
+enum store_status store_finish(struct store *s, const struct store_attempt *a, int64_t *output_in);
 
 /* Targets that have pending deliveries, and when the first of them is due. */
 struct store_waiting {
@@ -135,9 +144,18 @@ void store_waiting_free(struct store_waiting *w, size_t n);
 
 /* For the holder of the dispatcher's lock, at start: deliveries that say "running" belong to a
  * dispatcher that died. Calls FN for each; FN records it with store_finish(). */
-typedef enum store_status store_running_fn(void *ctx, struct store *s, int64_t delivery_seq,
-                                           const char *target, int attempt, int64_t claimed_ms);
+struct store_running {
+	int64_t delivery_seq;
+	const char *target;
+	int attempt, grouped; /* as in a claim */
+	int64_t group;        /* 0: alone */
+	int64_t claimed_ms;
+};
+typedef enum store_status store_running_fn(void *ctx, struct store *s, const struct store_running *r);
 enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx);
+
+/* Why nothing is run for TARGET at present, shown with what waits for it; "" again when it is. */
+enum store_status store_hold(struct store *s, const char *target, const char *reason);
 
 /* The wall clock went back: retries that were planned by the clock of then keep their distance. */
 enum store_status store_rebase(struct store *s, int64_t now_ms);
@@ -159,6 +177,7 @@ struct store_delivery_row {
 	int attempts; /* since it last began anew */
 	int64_t created_ms, due_ms, updated_ms; /* due_ms 0: at once */
 	const char *error_code, *error_message; /* of the last attempt; "" */
+	const char *held; /* why its target is not run at present; "" */
 };
 
 struct store_attempt_row {
@@ -204,8 +223,72 @@ enum store_status store_retry(struct store *s, const char *delivery_id, int64_t 
 enum store_status store_replay(struct store *s, const char *event_id, const char *const *targets,
                                size_t ntargets, int64_t now_ms, size_t *n);
 
-struct store_counts { /* over the whole store */
-	int64_t events, new_events, pending, running, success, failed, canceled;
+/* Give up what waits: pending deliveries become canceled. DELIVERY_ID, or all of TARGET where that
+ * is NULL. *N counts them. */
+enum store_status store_cancel(struct store *s, const char *delivery_id, const char *target,
+                               int64_t now_ms, size_t *n);
+
+/* Events that TARGET has never done with success, whether it failed, was canceled or did not exist
+ * when they came; what waits or runs does not count. */
+struct store_recovery {
+	const char *target;
+	const char *event;          /* only events of this name; NULL: of any */
+	int64_t since_ms, until_ms; /* received; until 0: now */
+	int64_t after_seq;          /* where to go on; 0 at first */
+};
+enum store_status store_count_recoverable(struct store *s, const struct store_recovery *r, int64_t *n);
+
+/* Let up to MAX of them begin anew, oldest first, in one commit. *N counts them, R moves on. */
+enum store_status store_recover(struct store *s, struct store_recovery *r, int64_t now_ms, size_t max, size_t *n);
+
+/* --- statistics --------------------------------------------------------------------------
+ *
+ * Kept up to date with each attempt, so that they are exact and quick however many there are. A
+ * delivery counts when it ended, by how it ended; one that begins anew counts no more. */
+
+enum store_span { STORE_MINUTE, STORE_HOUR, STORE_DAY }; /* how fine buckets are; days are UTC's */
+
+int64_t store_bucket(enum store_span span, int64_t wall_ms); /* the start of the bucket */
+
+struct store_stats {
+	int64_t from_ms, to_ms;
+	int64_t successful, failed;   /* deliveries that ended in between */
+	int64_t pending;              /* now, with those that run */
+	int64_t oldest_waiting_ms;    /* when the oldest of these came; 0: none */
+	int64_t attempts, failed_attempts;
+	int64_t p50_ms, p95_ms;       /* of attempts; -1 where there was none */
+};
+
+/* Over TARGET, or all targets where it is NULL, from the bucket of FROM_MS (minutes where the
+ * range is an hour or less, else hours) until TO_MS. */
+enum store_status store_stats(struct store *s, const char *target, int64_t from_ms, int64_t to_ms,
+                              struct store_stats *out);
+
+struct store_bucket_row {
+	int64_t bucket_ms;
+	int64_t attempts, failed_attempts;
+};
+typedef int store_bucket_fn(void *ctx, const struct store_bucket_row *row);
+
+/* Buckets in which something happened, oldest first. */
+enum store_status store_list_buckets(struct store *s, const char *target, enum store_span span,
+                                     int64_t from_ms, int64_t to_ms, store_bucket_fn *fn, void *ctx);
+
+/* --- retention --------------------------------------------------------------------------- */
+
+struct store_retention {
+	int64_t events_before_ms; /* events received before go, with deliveries and attempts, ... */
+	int64_t failed_before_ms; /* ... those with a failed delivery if it failed before this */
+	int64_t after_seq;        /* where to go on; 0 at first */
+	bool done;                /* nothing further to look at */
+};
+
+/* Look at up to MAX events and remove what is to go, in one short commit. Nothing that waits or
+ * runs, and no event that is new, is ever removed. *REMOVED counts events. */
+enum store_status store_prune(struct store *s, struct store_retention *r, int64_t now_ms, size_t max, size_t *removed);
+
+struct store_counts { /* what is unfinished or failed, over the whole store */
+	int64_t new_events, pending, running, failed;
 	int64_t oldest_waiting_ms; /* when the oldest unfinished event came; 0: none */
 };
 enum store_status store_count(struct store *s, struct store_counts *out);

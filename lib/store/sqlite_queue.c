@@ -1,0 +1,381 @@
+#include "lib/store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/xalloc.h"
+#include "lib/store/sqlite.h"
+
+/* --- new events -------------------------------------------------------------------------- */
+
+enum store_status store_new_events(struct store *s, struct store_new_event *out, size_t max, size_t *n)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT seq, id, event FROM event"
+		" WHERE seq > (SELECT value FROM meta WHERE key = 'expanded') ORDER BY seq LIMIT ?1");
+	enum store_status status;
+
+	*n = 0;
+	sqlite3_bind_int64(stmt, 1, (sqlite3_int64)max);
+	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
+		struct store_new_event *e = &out[(*n)++];
+
+		e->seq = sqlite3_column_int64(stmt, 0);
+		sqlite_copy_id(e->id, stmt, 1);
+		e->event = sqlite_copy_text(stmt, 2);
+	}
+	sqlite3_reset(stmt);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+void store_new_events_free(struct store_new_event *events, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		free(events[i].event);
+}
+
+static enum store_status put_target(struct store *s, const char *name)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "INSERT INTO target (name) VALUES (?1) ON CONFLICT (name) DO NOTHING");
+
+	sqlite_bind_text(stmt, 1, name);
+	return sqlite_run(s, stmt);
+}
+
+enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const char *target,
+                                      int64_t now_ms, bool *added)
+{
+	sqlite3_stmt *stmt;
+	char id[ID_SIZE];
+	enum store_status status = put_target(s, target);
+
+	if (status != STORE_OK)
+		return status;
+	stmt = sqlite_prepare(s,
+		"INSERT INTO delivery (id, event_seq, target, created_ms, updated_ms)"
+		" SELECT ?1, ?2, id, ?4, ?4 FROM target WHERE name = ?3"
+		" ON CONFLICT (event_seq, target) DO NOTHING");
+	sqlite_bind_text(stmt, 1, id_make(ID_DELIVERY, now_ms, id));
+	sqlite3_bind_int64(stmt, 2, event_seq);
+	sqlite_bind_text(stmt, 3, target);
+	sqlite3_bind_int64(stmt, 4, now_ms);
+	status = sqlite_change(s, stmt);
+	*added = status == STORE_OK;
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+enum store_status store_expand_event(struct store *s, int64_t seq, const char *const *targets,
+                                     size_t ntargets, int64_t now_ms)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "UPDATE meta SET value = ?1 WHERE key = 'expanded' AND value < ?1");
+	enum store_status status;
+	bool added;
+	size_t i;
+
+	sqlite3_bind_int64(stmt, 1, seq);
+	status = sqlite_change(s, stmt);
+	for (i = 0; status == STORE_OK && i < ntargets; i++)
+		status = sqlite_put_delivery(s, seq, targets[i], now_ms, &added);
+	return status;
+}
+
+/* --- claiming ---------------------------------------------------------------------------- */
+
+/* The deliveries to claim, as a query that the claiming statement takes its rows from. */
+#define FIRST_ATTEMPTS \
+	"SELECT seq FROM delivery WHERE state = 'pending' AND due_ms = 0" \
+	" AND target = (SELECT id FROM target WHERE name = ?1) ORDER BY seq LIMIT ?3"
+/* Bodies of several go through memory together: no further one once GROUP_BYTES are reached. */
+#define GROUP_BYTES "16777216"
+#define FIRST_GROUP \
+	"SELECT seq FROM (SELECT d.seq AS seq," \
+	"  sum(length(e.body)) OVER (ORDER BY d.seq) - length(e.body) AS bytes_before" \
+	"  FROM delivery d JOIN event e ON e.seq = d.event_seq WHERE d.seq IN (" FIRST_ATTEMPTS "))" \
+	" WHERE bytes_before < " GROUP_BYTES
+#define RETRY_DUE \
+	"FROM delivery WHERE state = 'pending' AND due_ms BETWEEN 1 AND ?2" \
+	" AND target = (SELECT id FROM target WHERE name = ?1) ORDER BY due_ms, seq LIMIT 1"
+/* One group shares one due time, so that it stands together in the index. */
+#define RETRY_GROUP \
+	"SELECT seq FROM delivery WHERE state = 'pending'" \
+	" AND target = (SELECT id FROM target WHERE name = ?1)" \
+	" AND due_ms = (SELECT due_ms " RETRY_DUE ")" \
+	" AND CASE (SELECT batch " RETRY_DUE ")" \
+	"  WHEN 0 THEN seq = (SELECT seq " RETRY_DUE ")" \
+	"  ELSE batch = (SELECT batch " RETRY_DUE ") END ORDER BY seq LIMIT ?3"
+#define CLAIM(rows) \
+	"UPDATE delivery SET state = 'running', attempt = attempt + 1, updated_ms = ?2" \
+	" WHERE seq IN (" rows ") AND state = 'pending' RETURNING seq, id, event_seq, attempt, grouped"
+
+static int by_sequence(const void *a, const void *b)
+{
+	const struct store_claim *x = a, *y = b;
+
+	return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+/* Fill CLAIM, all but the event, whose sequence number waits in received_ms. */
+static void read_claimed(sqlite3_stmt *stmt, struct store_claim *claim)
+{
+	memset(claim, 0, sizeof *claim);
+	claim->seq = sqlite3_column_int64(stmt, 0);
+	sqlite_copy_id(claim->delivery_id, stmt, 1);
+	claim->received_ms = sqlite3_column_int64(stmt, 2);
+	claim->attempt = sqlite3_column_int(stmt, 3);
+	claim->grouped = sqlite3_column_int(stmt, 4);
+}
+
+static enum store_status load_event(struct store *s, struct store_claim *out)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT id, source, event, timestamp, received_ms, body FROM event WHERE seq = ?1");
+	enum store_status status;
+
+	sqlite3_bind_int64(stmt, 1, out->received_ms);
+	status = sqlite_next(s, stmt);
+	if (status == STORE_OK) {
+		sqlite_copy_id(out->event_id, stmt, 0);
+		out->source = sqlite_copy_text(stmt, 1);
+		out->event = sqlite_copy_text(stmt, 2);
+		out->timestamp = sqlite_copy_text(stmt, 3);
+		out->received_ms = sqlite3_column_int64(stmt, 4);
+		out->body_len = (size_t)sqlite3_column_bytes(stmt, 5);
+		out->body = xmalloc(out->body_len);
+		if (out->body_len)
+			memcpy(out->body, sqlite3_column_blob(stmt, 5), out->body_len);
+	}
+	sqlite3_reset(stmt);
+	return status;
+}
+
+/* Several that run together stay together if their dispatcher dies meanwhile. */
+static enum store_status make_group(struct store *s, const struct store_claim *claims, size_t n)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "UPDATE delivery SET batch = ?2 WHERE seq = ?1 AND state = 'running'");
+	enum store_status status = STORE_OK;
+	size_t i;
+
+	for (i = 0; status == STORE_OK && i < n; i++) {
+		sqlite3_bind_int64(stmt, 1, claims[i].seq);
+		sqlite3_bind_int64(stmt, 2, n > 1 ? claims[0].seq : 0);
+		status = sqlite_change(s, stmt);
+	}
+	return status;
+}
+
+enum store_status store_claim(struct store *s, const char *target, enum store_claim_kind kind,
+                              int64_t now_ms, size_t max, struct store_claim *out, size_t *n)
+{
+	sqlite3_stmt *stmt = kind == STORE_CLAIM_RETRY ? sqlite_prepare(s, CLAIM(RETRY_GROUP))
+	                     : max > 1                 ? sqlite_prepare(s, CLAIM(FIRST_GROUP))
+	                                               : sqlite_prepare(s, CLAIM(FIRST_ATTEMPTS));
+	enum store_status status;
+	size_t i;
+
+	*n = 0;
+	sqlite_bind_text(stmt, 1, target);
+	sqlite3_bind_int64(stmt, 2, now_ms);
+	sqlite3_bind_int64(stmt, 3, (sqlite3_int64)max);
+	while ((status = sqlite_next(s, stmt)) == STORE_OK)
+		read_claimed(stmt, &out[(*n)++]);
+	sqlite3_reset(stmt);
+	if (status != STORE_NOT_FOUND || *n == 0)
+		return status;
+	/* RETURNING promises no order. */
+	qsort(out, *n, sizeof *out, by_sequence);
+	status = *n > 1 ? make_group(s, out, *n) : STORE_OK;
+	for (i = 0; status == STORE_OK && i < *n; i++)
+		status = load_event(s, &out[i]);
+	return status;
+}
+
+void store_claim_free(struct store_claim *c)
+{
+	free(c->source);
+	free(c->event);
+	free(c->timestamp);
+	free(c->body);
+	memset(c, 0, sizeof *c);
+}
+
+/* --- attempts ---------------------------------------------------------------------------- */
+
+static enum store_status put_attempt(struct store *s, const struct store_attempt *a, int64_t *output_in)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"INSERT INTO attempt (delivery_seq, attempt, started_ms, duration_ms, outcome, error_code,"
+		" error_message, exit_code, signal, output, output_cut, output_of)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
+	enum store_status status;
+
+	sqlite3_bind_int64(stmt, 1, a->delivery_seq);
+	sqlite3_bind_int(stmt, 2, a->attempt);
+	sqlite3_bind_int64(stmt, 3, a->started_ms);
+	sqlite3_bind_int64(stmt, 4, a->duration_ms);
+	sqlite_bind_text(stmt, 5, a->outcome);
+	sqlite_bind_text(stmt, 6, a->error_code);
+	sqlite_bind_text(stmt, 7, a->error_message);
+	sqlite3_bind_int(stmt, 8, a->exit_code);
+	sqlite3_bind_int(stmt, 9, a->signal);
+	sqlite_bind_blob(stmt, 10, a->output, *output_in ? 0 : a->output_len);
+	sqlite3_bind_int(stmt, 11, a->output_cut);
+	sqlite3_bind_int64(stmt, 12, *output_in);
+	status = sqlite_run(s, stmt);
+	if (status == STORE_OK && *output_in == 0)
+		*output_in = sqlite3_last_insert_rowid(s->db);
+	return status;
+}
+
+static enum store_status finish_delivery(struct store *s, const struct store_attempt *a, int64_t *target)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"UPDATE delivery SET state = ?1, due_ms = ?2, updated_ms = ?3, error_code = ?4, error_message = ?5,"
+		" batch = ?8, grouped = grouped + ?9"
+		" WHERE seq = ?6 AND state = 'running' AND attempt = ?7 RETURNING target");
+	enum store_status status;
+
+	sqlite_bind_text(stmt, 1, a->next_state);
+	sqlite3_bind_int64(stmt, 2, a->due_ms);
+	sqlite3_bind_int64(stmt, 3, a->started_ms + a->duration_ms);
+	sqlite_bind_text(stmt, 4, a->error_code);
+	sqlite_bind_text(stmt, 5, a->error_message);
+	sqlite3_bind_int64(stmt, 6, a->delivery_seq);
+	sqlite3_bind_int(stmt, 7, a->attempt);
+	sqlite3_bind_int64(stmt, 8, a->group);
+	sqlite3_bind_int(stmt, 9, a->grouped);
+	status = sqlite_next(s, stmt);
+	if (status == STORE_OK)
+		*target = sqlite3_column_int64(stmt, 0);
+	sqlite3_reset(stmt);
+	return status;
+}
+
+enum store_status store_finish(struct store *s, const struct store_attempt *a, int64_t *output_in)
+{
+	int64_t target = 0;
+	bool own;
+	enum store_status status = sqlite_enter(s, &own);
+
+	if (status != STORE_OK)
+		return status;
+	status = finish_delivery(s, a, &target);
+	if (status == STORE_OK)
+		status = put_attempt(s, a, output_in);
+	if (status == STORE_OK)
+		status = sqlite_tally_attempt(s, target, a->started_ms + a->duration_ms, a->duration_ms,
+		                              strcmp(a->outcome, "success") != 0, a->next_state);
+	return sqlite_leave(s, own, status);
+}
+
+/* --- what waits -------------------------------------------------------------------------- */
+
+#define SELECT_WAITING \
+	"SELECT t.name," \
+	" EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms = 0)," \
+	" (SELECT min(due_ms) FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms > 0)" \
+	" FROM target t"
+
+static void read_waiting(sqlite3_stmt *stmt, struct store_waiting *out)
+{
+	out->target = sqlite_copy_text(stmt, 0);
+	out->first = sqlite3_column_int(stmt, 1);
+	out->next_retry_ms = sqlite3_column_type(stmt, 2) == SQLITE_NULL ? INT64_MAX
+	                                                                 : sqlite3_column_int64(stmt, 2);
+}
+
+enum store_status store_waiting(struct store *s, struct store_waiting **out, size_t *n)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, SELECT_WAITING);
+	enum store_status status;
+
+	*out = NULL;
+	*n = 0;
+	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
+		*out = xreallocarray(*out, *n + 1, sizeof **out);
+		read_waiting(stmt, &(*out)[(*n)++]);
+	}
+	sqlite3_reset(stmt);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+enum store_status store_waiting_for(struct store *s, const char *target, struct store_waiting *out)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, SELECT_WAITING " WHERE t.name = ?1");
+	enum store_status status;
+
+	memset(out, 0, sizeof *out);
+	sqlite_bind_text(stmt, 1, target);
+	status = sqlite_next(s, stmt);
+	if (status == STORE_OK)
+		read_waiting(stmt, out);
+	sqlite3_reset(stmt);
+	return status;
+}
+
+void store_waiting_free(struct store_waiting *w, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		free(w[i].target);
+	free(w);
+}
+
+enum store_status store_hold(struct store *s, const char *target, const char *reason)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "UPDATE target SET held = ?2 WHERE name = ?1 AND held <> ?2");
+
+	sqlite_bind_text(stmt, 1, target);
+	sqlite_bind_text(stmt, 2, reason);
+	return sqlite_run(s, stmt);
+}
+
+/* --- at start ---------------------------------------------------------------------------- */
+
+enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT d.seq, t.name, d.attempt, d.grouped, d.batch, d.updated_ms FROM delivery d"
+		" JOIN target t ON t.id = d.target WHERE d.state = 'running' ORDER BY d.seq");
+	struct store_running *rows = NULL;
+	enum store_status status;
+	size_t n = 0, i;
+
+	/* Collected first: FN changes the very rows that the statement walks over. Never more than
+	 * one dispatcher ran. */
+	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
+		rows = xreallocarray(rows, n + 1, sizeof *rows);
+		rows[n++] = (struct store_running){
+			.delivery_seq = sqlite3_column_int64(stmt, 0),
+			.target = sqlite_copy_text(stmt, 1),
+			.attempt = sqlite3_column_int(stmt, 2),
+			.grouped = sqlite3_column_int(stmt, 3),
+			.group = sqlite3_column_int64(stmt, 4),
+			.claimed_ms = sqlite3_column_int64(stmt, 5),
+		};
+	}
+	sqlite3_reset(stmt);
+	if (status == STORE_NOT_FOUND)
+		status = STORE_OK;
+	for (i = 0; i < n; i++) {
+		if (status == STORE_OK)
+			status = fn(ctx, s, &rows[i]);
+		free((char *)rows[i].target);
+	}
+	free(rows);
+	return status;
+}
+
+enum store_status store_rebase(struct store *s, int64_t now_ms)
+{
+	/* What was written later than now was written by a clock that has gone back since. */
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"UPDATE delivery SET due_ms = max(1, ?1 + due_ms - updated_ms), updated_ms = ?1"
+		" WHERE state = 'pending' AND target IN (SELECT id FROM target)"
+		" AND due_ms > ?1 AND updated_ms > ?1");
+
+	sqlite3_bind_int64(stmt, 1, now_ms);
+	return sqlite_run(s, stmt);
+}

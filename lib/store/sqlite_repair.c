@@ -1,0 +1,303 @@
+#include "lib/store/store.h"
+
+#include <string.h>
+
+#include "lib/store/sqlite.h"
+
+/* --- begin anew -------------------------------------------------------------------------- */
+
+struct ended { /* a delivery as it is before it begins anew */
+	int64_t seq, target, updated_ms;
+	char state[16];
+};
+
+static enum store_status read_ended(struct store *s, sqlite3_stmt *stmt, struct ended *out)
+{
+	enum store_status status = sqlite_next(s, stmt);
+
+	if (status == STORE_OK) {
+		const char *state = (const char *)sqlite3_column_text(stmt, 3);
+
+		out->seq = sqlite3_column_int64(stmt, 0);
+		out->target = sqlite3_column_int64(stmt, 1);
+		out->updated_ms = sqlite3_column_int64(stmt, 2);
+		out->state[0] = '\0';
+		strncat(out->state, state ? state : "", sizeof out->state - 1);
+	}
+	sqlite3_reset(stmt);
+	return status;
+}
+
+static enum store_status begin_anew(struct store *s, const struct ended *e, int64_t now_ms)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"UPDATE delivery SET state = 'pending', attempt = 0, grouped = 0, batch = 0, due_ms = 0, updated_ms = ?3"
+		" WHERE seq = ?1 AND state = ?2");
+	enum store_status status;
+
+	sqlite3_bind_int64(stmt, 1, e->seq);
+	sqlite_bind_text(stmt, 2, e->state);
+	sqlite3_bind_int64(stmt, 3, now_ms);
+	status = sqlite_change(s, stmt);
+	if (status == STORE_OK)
+		status = sqlite_untally_delivery(s, e->target, e->updated_ms, e->state);
+	return status;
+}
+
+enum store_status store_retry(struct store *s, const char *delivery_id, int64_t now_ms)
+{
+	struct ended ended;
+	sqlite3_stmt *stmt;
+	enum store_status status = store_begin(s);
+
+	if (status != STORE_OK)
+		return status;
+	stmt = sqlite_prepare(s,
+		"SELECT seq, target, updated_ms, state FROM delivery WHERE id = ?1 AND state <> 'running'");
+	sqlite_bind_text(stmt, 1, delivery_id);
+	status = read_ended(s, stmt, &ended);
+	if (status == STORE_OK)
+		status = begin_anew(s, &ended, now_ms);
+	return sqlite_leave(s, true, status);
+}
+
+/* Give the event a delivery to TARGET that waits. *N counts it unless it waited or ran already. */
+static enum store_status begin_for_target(struct store *s, int64_t event_seq, const char *target,
+                                          int64_t now_ms, size_t *n)
+{
+	bool added = false;
+	struct ended ended;
+	sqlite3_stmt *stmt;
+	enum store_status status = sqlite_put_delivery(s, event_seq, target, now_ms, &added);
+
+	if (status != STORE_OK || added) {
+		*n += added;
+		return status;
+	}
+	stmt = sqlite_prepare(s,
+		"SELECT seq, target, updated_ms, state FROM delivery"
+		" WHERE event_seq = ?1 AND target = (SELECT id FROM target WHERE name = ?2)"
+		" AND state IN ('success', 'failed', 'canceled')");
+	sqlite3_bind_int64(stmt, 1, event_seq);
+	sqlite_bind_text(stmt, 2, target);
+	status = read_ended(s, stmt, &ended);
+	if (status == STORE_NOT_FOUND)
+		return STORE_OK;
+	if (status == STORE_OK)
+		status = begin_anew(s, &ended, now_ms);
+	*n += status == STORE_OK;
+	return status;
+}
+
+static enum store_status find_event(struct store *s, const char *id, int64_t *seq)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT seq FROM event WHERE id = ?1");
+	enum store_status status;
+
+	sqlite_bind_text(stmt, 1, id);
+	status = sqlite_next(s, stmt);
+	if (status == STORE_OK)
+		*seq = sqlite3_column_int64(stmt, 0);
+	sqlite3_reset(stmt);
+	return status;
+}
+
+enum store_status store_replay(struct store *s, const char *event_id, const char *const *targets,
+                               size_t ntargets, int64_t now_ms, size_t *n)
+{
+	enum store_status status = store_begin(s);
+	int64_t seq = 0;
+	size_t i;
+
+	*n = 0;
+	if (status != STORE_OK)
+		return status;
+	status = find_event(s, event_id, &seq);
+	for (i = 0; status == STORE_OK && i < ntargets; i++)
+		status = begin_for_target(s, seq, targets[i], now_ms, n);
+	return sqlite_leave(s, true, status);
+}
+
+/* --- cancel ------------------------------------------------------------------------------ */
+
+enum store_status store_cancel(struct store *s, const char *delivery_id, const char *target,
+                               int64_t now_ms, size_t *n)
+{
+	sqlite3_stmt *stmt = delivery_id
+		? sqlite_prepare(s,
+			"UPDATE delivery SET state = 'canceled', due_ms = 0, batch = 0, updated_ms = ?2"
+			" WHERE id = ?1 AND state = 'pending'")
+		: sqlite_prepare(s,
+			"UPDATE delivery SET state = 'canceled', due_ms = 0, batch = 0, updated_ms = ?2"
+			" WHERE target = (SELECT id FROM target WHERE name = ?1) AND state = 'pending'");
+	enum store_status status;
+
+	*n = 0;
+	sqlite_bind_text(stmt, 1, delivery_id ? delivery_id : target);
+	sqlite3_bind_int64(stmt, 2, now_ms);
+	status = sqlite_change(s, stmt);
+	if (status == STORE_OK)
+		*n = (size_t)sqlite3_changes(s->db);
+	return status;
+}
+
+/* --- recover ----------------------------------------------------------------------------- */
+
+/* Not the new ones: the dispatcher will give them a delivery by itself. */
+#define RECOVERABLE \
+	" FROM event e LEFT JOIN delivery d ON d.event_seq = e.seq" \
+	"  AND d.target = (SELECT id FROM target WHERE name = ?1)" \
+	" WHERE e.seq > ?2 AND e.seq <= (SELECT value FROM meta WHERE key = 'expanded')" \
+	" AND e.received_ms >= ?3 AND e.received_ms < ?4 AND (?5 = '' OR e.event = ?5)" \
+	" AND (d.seq IS NULL OR d.state IN ('failed', 'canceled'))"
+
+static void bind_recovery(sqlite3_stmt *stmt, const struct store_recovery *r)
+{
+	sqlite_bind_text(stmt, 1, r->target);
+	sqlite3_bind_int64(stmt, 2, r->after_seq);
+	sqlite3_bind_int64(stmt, 3, r->since_ms);
+	sqlite3_bind_int64(stmt, 4, r->until_ms ? r->until_ms : INT64_MAX);
+	sqlite_bind_text(stmt, 5, r->event);
+}
+
+enum store_status store_count_recoverable(struct store *s, const struct store_recovery *r, int64_t *n)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT count(*)" RECOVERABLE);
+	enum store_status status;
+
+	bind_recovery(stmt, r);
+	status = sqlite_next(s, stmt);
+	if (status == STORE_OK)
+		*n = sqlite3_column_int64(stmt, 0);
+	sqlite3_reset(stmt);
+	return status;
+}
+
+/* The next recoverable event behind R->after_seq. */
+static enum store_status next_recoverable(struct store *s, const struct store_recovery *r, int64_t *seq)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT e.seq" RECOVERABLE " ORDER BY e.seq LIMIT 1");
+	enum store_status status;
+
+	bind_recovery(stmt, r);
+	status = sqlite_next(s, stmt);
+	if (status == STORE_OK)
+		*seq = sqlite3_column_int64(stmt, 0);
+	sqlite3_reset(stmt);
+	return status;
+}
+
+enum store_status store_recover(struct store *s, struct store_recovery *r, int64_t now_ms, size_t max, size_t *n)
+{
+	struct store_recovery at = *r;
+	enum store_status status = store_begin(s);
+	int64_t seq = 0;
+
+	*n = 0;
+	if (status != STORE_OK)
+		return status;
+	while (*n < max && (status = next_recoverable(s, &at, &seq)) == STORE_OK) {
+		status = begin_for_target(s, seq, r->target, now_ms, n);
+		if (status != STORE_OK)
+			break;
+		at.after_seq = seq;
+	}
+	status = sqlite_leave(s, true, status == STORE_NOT_FOUND ? STORE_OK : status);
+	if (status == STORE_OK)
+		*r = at;
+	return status;
+}
+
+/* --- retention --------------------------------------------------------------------------- */
+
+/* May the event go? What waits or runs, or failed a short while ago, holds it. */
+static enum store_status is_held(struct store *s, const struct store_retention *r, int64_t event_seq, bool *held)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT 1 FROM delivery WHERE event_seq = ?1 AND"
+		" (state IN ('pending', 'running') OR (state = 'failed' AND updated_ms >= ?2)) LIMIT 1");
+	enum store_status status;
+
+	sqlite3_bind_int64(stmt, 1, event_seq);
+	sqlite3_bind_int64(stmt, 2, r->failed_before_ms);
+	status = sqlite_next(s, stmt);
+	sqlite3_reset(stmt);
+	*held = status != STORE_NOT_FOUND;
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+static enum store_status remove_event(struct store *s, int64_t event_seq)
+{
+	sqlite3_stmt *steps[] = {
+		sqlite_prepare(s, "DELETE FROM attempt WHERE delivery_seq IN (SELECT seq FROM delivery WHERE event_seq = ?1)"),
+		sqlite_prepare(s, "DELETE FROM delivery WHERE event_seq = ?1"),
+		sqlite_prepare(s, "DELETE FROM event WHERE seq = ?1"),
+	};
+	enum store_status status = STORE_OK;
+	size_t i;
+
+	for (i = 0; status == STORE_OK && i < sizeof steps / sizeof steps[0]; i++) {
+		sqlite3_bind_int64(steps[i], 1, event_seq);
+		status = sqlite_run(s, steps[i]);
+	}
+	return status;
+}
+
+/* The next event that has its deliveries and is old enough; events are about in the order of their
+ * times, so that the first one that is too young ends the search. */
+static enum store_status next_old(struct store *s, const struct store_retention *r, int64_t *seq)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT seq, received_ms FROM event WHERE seq > ?1"
+		" AND seq <= (SELECT value FROM meta WHERE key = 'expanded') ORDER BY seq LIMIT 1");
+	enum store_status status;
+
+	sqlite3_bind_int64(stmt, 1, r->after_seq);
+	status = sqlite_next(s, stmt);
+	if (status == STORE_OK) {
+		*seq = sqlite3_column_int64(stmt, 0);
+		if (sqlite3_column_int64(stmt, 1) >= r->events_before_ms)
+			status = STORE_NOT_FOUND;
+	}
+	sqlite3_reset(stmt);
+	return status;
+}
+
+static enum store_status prune_one(struct store *s, struct store_retention *r, size_t *removed)
+{
+	bool held = false;
+	int64_t seq = 0;
+	enum store_status status = next_old(s, r, &seq);
+
+	if (status == STORE_OK)
+		status = is_held(s, r, seq, &held);
+	if (status == STORE_OK && !held)
+		status = remove_event(s, seq);
+	if (status == STORE_OK) {
+		*removed += !held;
+		r->after_seq = seq;
+	}
+	return status;
+}
+
+enum store_status store_prune(struct store *s, struct store_retention *r, int64_t now_ms, size_t max, size_t *removed)
+{
+	struct store_retention at = *r;
+	enum store_status status = store_begin(s);
+	size_t i;
+
+	*removed = 0;
+	if (status != STORE_OK)
+		return status;
+	for (i = 0; i < max && status == STORE_OK; i++)
+		status = prune_one(s, &at, removed);
+	at.done = status == STORE_NOT_FOUND;
+	if (at.done)
+		status = sqlite_prune_tallies(s, now_ms);
+	status = sqlite_leave(s, true, status);
+	if (status == STORE_OK)
+		*r = at;
+	else
+		*removed = 0;
+	return status;
+}
