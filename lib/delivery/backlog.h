@@ -1,0 +1,74 @@
+/* A part of the dispatcher: what waits in the store, and how new events get there.
+ * Private to dispatcher.c and work.c, as is the state that the three share. */
+#ifndef NTRVSTA_DELIVERY_BACKLOG_H
+#define NTRVSTA_DELIVERY_BACKLOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/conf/conf.h"
+#include "lib/delivery/dispatcher.h"
+#include "lib/delivery/wake.h"
+#include "lib/store/store.h"
+
+struct target {
+	char *name;
+	unsigned running;
+	bool first;            /* first attempts wait */
+	int64_t next_retry_ms; /* wall clock; INT64_MAX: none */
+	bool retry_was_last;   /* the two kinds take turns, so that neither starves the other */
+	bool missing;          /* its file was removed: retries wait until it is back */
+	uint64_t place;        /* in the queue for free slots: the smallest is served first */
+};
+
+struct dispatcher {
+	struct conf *conf;
+	const struct dispatcher_options *options;
+	struct store *store; /* NULL after a failure, opened again at the next scan */
+	struct wake_reader wake;
+	int signal_fd;
+
+	struct target **targets;
+	size_t ntargets;
+	uint64_t last_place;
+	struct run *claimed; /* to be started once the claim is committed; see work.h */
+	struct run *running; /* with a child */
+	struct run *ended;   /* to be recorded */
+	unsigned slots_used; /* all three */
+
+	struct store_retention retention;
+	int64_t next_prune_ms; /* clock_mono_ms() */
+
+	bool stopping, reload, more_new, handlers_unreadable;
+	int64_t next_scan_ms, last_activity_ms; /* clock_mono_ms() */
+	int64_t clock_offset_ms;                /* wall minus monotonic, of the last round */
+	int64_t started_ms;                     /* wall clock */
+};
+
+/* The target called NAME; made where it is not known yet. Lives as long as D. */
+struct target *backlog_target(struct dispatcher *d, const char *name);
+
+bool backlog_has_due(const struct target *t, int64_t now_ms);
+bool backlog_any_due(const struct dispatcher *d);
+bool backlog_any_waiting(const struct dispatcher *d);
+
+/* False, and logged, where the store can't be opened now. */
+bool backlog_open_store(struct dispatcher *d);
+
+/* After a failure: log it, let go of the connection and of what was not committed. */
+void backlog_store_failed(struct dispatcher *d, const char *what);
+
+/* Look at all that waits, also what other programs have put back; open the store where needed. */
+void backlog_scan(struct dispatcher *d);
+
+/* Look at what waits for T. */
+void backlog_refresh_target(struct dispatcher *d, struct target *t);
+
+/* Some of the new events become deliveries; d->more_new tells whether there are more. */
+void backlog_expand(struct dispatcher *d);
+
+/* A step of retention, where one is due. */
+void backlog_prune(struct dispatcher *d);
+
+#endif

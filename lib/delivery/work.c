@@ -1,0 +1,367 @@
+#include "lib/delivery/work.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/bytes.h"
+#include "lib/base/clock.h"
+#include "lib/base/fdio.h"
+#include "lib/base/hooks.h"
+#include "lib/base/log.h"
+#include "lib/base/xalloc.h"
+#include "lib/delivery/environment.h"
+#include "lib/delivery/schedule.h"
+
+/* --- what an attempt came to -------------------------------------------------------------- */
+
+/* How long after an attempt the next one follows; -1: there is none. */
+static int64_t retry_delay(struct dispatcher *d, const char *target, int attempt)
+{
+	uint32_t random;
+
+	bytes_random(&random, sizeof random);
+	return schedule_delay_ms(&conf_handler(d->conf, target)->retry_schedule, attempt, random);
+}
+
+/* Where a run leaves its deliveries. A batch that failed goes on in halves, soon and outside the
+ * schedule, until what is wrong with one event is that event's own trouble. */
+static void decide(struct dispatcher *d, struct run *r, int64_t *due_ms)
+{
+	int attempt = r->n > 1 ? 1 : r->claims[0].attempt - r->claims[0].grouped;
+	int64_t delay_ms = -1;
+
+	if (r->outcome.kind == OUTCOME_RETRY)
+		delay_ms = retry_delay(d, r->target->name, attempt);
+	*due_ms = delay_ms < 0 ? 0 : clock_wall_ms() + delay_ms;
+	r->next_state = r->outcome.kind == OUTCOME_SUCCESS ? "success" : delay_ms < 0 ? "failed" : "pending";
+}
+
+/* Which half claim I of a failed run goes on in: by any number of its own, 0 where it is alone. */
+static int64_t half_of(const struct run *r, size_t i)
+{
+	size_t half = (r->n + 1) / 2, first = i < half ? 0 : half, size = i < half ? half : r->n - half;
+
+	return size > 1 ? r->claims[first].seq : 0;
+}
+
+static void log_attempt(const struct run *r)
+{
+	const struct store_claim *c = &r->claims[0];
+	long long ms = (long long)r->exit.duration_ms;
+
+	if (r->outcome.kind == OUTCOME_SUCCESS)
+		log_debug("attempt succeeded handler=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld",
+		          r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms);
+	else
+		log_warn("attempt failed handler=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld next=%s"
+		         " error=\"%s\"", r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms,
+		         r->next_state, buf_str(&r->outcome.message));
+}
+
+static enum store_status record_one(struct dispatcher *d, const struct run *r, struct store_attempt *a, size_t i,
+                                    int64_t *output_in)
+{
+	enum store_status status;
+
+	a->delivery_seq = r->claims[i].seq;
+	a->attempt = r->claims[i].attempt;
+	a->group = a->due_ms ? half_of(r, i) : 0;
+	status = store_finish(d->store, a, output_in);
+	if (status != STORE_NOT_FOUND)
+		return status;
+	/* Only if somebody wrote to the database by hand. */
+	log_error("delivery=%s is not running any more, its attempt %d is not recorded", r->claims[i].delivery_id,
+	          a->attempt);
+	return STORE_OK;
+}
+
+static enum store_status record(struct dispatcher *d, struct run *r)
+{
+	struct store_attempt a = {
+		.grouped = r->n > 1,
+		.started_ms = r->started_ms,
+		.duration_ms = r->exit.duration_ms,
+		.outcome = outcome_name(r->outcome.kind),
+		.error_code = r->outcome.error_code,
+		.error_message = buf_str(&r->outcome.message),
+		.exit_code = r->exit.code,
+		.signal = r->exit.signal,
+		.output = buf_str(&r->exit.output),
+		.output_len = r->exit.output.len,
+		.output_cut = r->exit.output_cut,
+	};
+	enum store_status status = STORE_OK;
+	int64_t output_in = 0;
+	size_t i;
+
+	decide(d, r, &a.due_ms);
+	a.next_state = r->next_state;
+	for (i = 0; status == STORE_OK && i < r->n; i++)
+		status = record_one(d, r, &a, i, &output_in);
+	if (status == STORE_OK && a.due_ms && a.due_ms < r->target->next_retry_ms)
+		r->target->next_retry_ms = a.due_ms;
+	return status;
+}
+
+static void run_free(struct dispatcher *d, struct run *r)
+{
+	size_t i;
+
+	r->target->running--;
+	d->slots_used--;
+	child_free(r->child);
+	for (i = 0; i < r->n; i++)
+		store_claim_free(&r->claims[i]);
+	free(r->claims);
+	buf_free(&r->exit.output);
+	buf_free(&r->outcome.message);
+	free(r);
+}
+
+/* The holder of the lock finds a delivery running at its start: its dispatcher has died. A group
+ * stays one: all of it gets the same time, so no jitter here. */
+static enum store_status record_interrupted(void *ctx, struct store *store, const struct store_running *r)
+{
+	struct dispatcher *d = ctx;
+	const struct conf_schedule *schedule = &conf_handler(d->conf, r->target)->retry_schedule;
+	int64_t delay_ms = schedule_delay_ms(schedule, r->attempt - r->grouped, 0), output_in = 0;
+	struct outcome outcome;
+	struct store_attempt a = {
+		.delivery_seq = r->delivery_seq, .attempt = r->attempt, .started_ms = r->claimed_ms, .exit_code = -1,
+		.group = r->group, .output = "", .next_state = delay_ms < 0 ? "failed" : "pending",
+		.due_ms = delay_ms < 0 ? 0 : d->started_ms + delay_ms,
+	};
+	enum store_status status;
+
+	outcome_of_interruption(&outcome);
+	a.outcome = outcome_name(outcome.kind);
+	a.error_code = outcome.error_code;
+	a.error_message = buf_str(&outcome.message);
+	log_warn("attempt was interrupted handler=%s attempt=%d next=%s", r->target, r->attempt, a.next_state);
+	status = store_finish(store, &a, &output_in);
+	buf_free(&outcome.message);
+	return status;
+}
+
+/* --- claiming ----------------------------------------------------------------------------- */
+
+static void push(struct run **list, struct run *r)
+{
+	while (*list)
+		list = &(*list)->next;
+	r->next = NULL;
+	*list = r;
+}
+
+/* Claim T's next delivery, or as many as make a batch, if any is due. */
+static enum store_status claim_one(struct dispatcher *d, struct target *t)
+{
+	int64_t now_ms = clock_wall_ms();
+	bool retry_due = t->next_retry_ms <= now_ms;
+	bool retry = retry_due && !t->missing && (!t->first || !t->retry_was_last);
+	size_t batch = conf_handler(d->conf, t->name)->batch;
+	struct run *r = xcalloc(1, sizeof *r);
+	enum store_status status;
+
+	r->target = t;
+	r->claims = xcalloc(batch, sizeof *r->claims);
+	t->running++;
+	d->slots_used++;
+	t->retry_was_last = retry;
+	status = store_claim(d->store, t->name, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, batch,
+	                     r->claims, &r->n);
+	if (status == STORE_OK)
+		push(&d->claimed, r);
+	else
+		run_free(d, r);
+	if (retry || status == STORE_NOT_FOUND)
+		backlog_refresh_target(d, t);
+	return status;
+}
+
+/* One target alone never has all slots, whatever its concurrency: else a slow one with a backlog
+ * would keep the others' events waiting for as long as it runs. */
+static unsigned slots_for(const struct dispatcher *d, const struct target *t)
+{
+	unsigned own = conf_handler(d->conf, t->name)->concurrency, all = d->conf->dispatch_concurrency;
+
+	return d->ntargets > 1 && own >= all && all > 1 ? all - 1 : own;
+}
+
+static bool may_claim(const struct dispatcher *d, const struct target *t)
+{
+	return t->running < slots_for(d, t) && backlog_has_due(t, clock_wall_ms());
+}
+
+static struct target *next_to_claim(const struct dispatcher *d)
+{
+	struct target *best = NULL;
+	size_t i;
+
+	for (i = 0; i < d->ntargets; i++)
+		if ((!best || d->targets[i]->place < best->place) && may_claim(d, d->targets[i]))
+			best = d->targets[i];
+	return best;
+}
+
+/* Fill the free slots, one delivery for each target in turn. */
+static enum store_status claim_all(struct dispatcher *d)
+{
+	enum store_status status = STORE_OK;
+	struct target *t;
+
+	while (status == STORE_OK && d->slots_used < d->conf->dispatch_concurrency && (t = next_to_claim(d))) {
+		status = claim_one(d, t);
+		t->place = ++d->last_place;
+		if (status == STORE_NOT_FOUND)
+			status = STORE_OK;
+	}
+	return status;
+}
+
+/* Claims that were not committed never were: the deliveries are still pending. */
+static void drop_claims(struct dispatcher *d)
+{
+	struct run *r;
+
+	while ((r = d->claimed)) {
+		d->claimed = r->next;
+		r->target->first = true; /* looked at again */
+		run_free(d, r);
+	}
+}
+
+bool work_wanted(const struct dispatcher *d)
+{
+	size_t i;
+
+	if (d->stopping || d->slots_used >= d->conf->dispatch_concurrency)
+		return false;
+	for (i = 0; i < d->ntargets; i++)
+		if (may_claim(d, d->targets[i]))
+			return true;
+	return false;
+}
+
+/* One commit for all that ended and all that begins. What is not committed stays on its list
+ * and is tried again. */
+void work_settle(struct dispatcher *d)
+{
+	enum store_status status;
+	struct run *r;
+
+	if (!d->store || (!d->ended && !work_wanted(d)))
+		return;
+	status = store_begin(d->store);
+	for (r = d->ended; r && status == STORE_OK; r = r->next)
+		status = record(d, r);
+	if (status == STORE_OK && !d->stopping)
+		status = claim_all(d);
+	FAULT_POINT("settling");
+	if (status == STORE_OK)
+		status = store_commit(d->store);
+	if (status != STORE_OK) {
+		backlog_store_failed(d, "record attempts and claim deliveries");
+		drop_claims(d);
+		return;
+	}
+	FAULT_POINT(d->ended ? "recorded" : "claimed");
+	while ((r = d->ended)) {
+		d->ended = r->next;
+		log_attempt(r);
+		run_free(d, r);
+	}
+}
+
+/* --- running ------------------------------------------------------------------------------ */
+
+/* JSON Lines: each body on a line of its own. A line break in valid JSON can only be blank space
+ * between its parts, so that a blank in its place changes nothing. */
+static void add_line(struct buf *out, const struct store_claim *c)
+{
+	size_t from = out->len, i;
+
+	buf_add(out, c->body, c->body_len);
+	for (i = from; i < out->len; i++)
+		if (out->data[i] == '\n' || out->data[i] == '\r')
+			out->data[i] = ' ';
+	buf_addc(out, '\n');
+}
+
+static void make_input(const struct run *r, bool batch, struct buf *out)
+{
+	size_t i;
+
+	if (!batch)
+		buf_add(out, r->claims[0].body, r->claims[0].body_len);
+	for (i = 0; batch && i < r->n; i++)
+		add_line(out, &r->claims[i]);
+}
+
+static void start_run(struct dispatcher *d, struct run *r)
+{
+	const struct conf_handler *settings = conf_handler(d->conf, r->target->name);
+	char *path = fdio_resolve(d->conf->handlers_dir, r->target->name), *cwd = fdio_dirname(path);
+	/* A group that the configuration would not make any more still has to run. */
+	bool batch = settings->batch > 1 || r->n > 1;
+	char **envp = environment_make(d->conf, r->target->name, &r->claims[0], batch ? r->n : 0);
+	struct buf input = BUF_INIT;
+	struct child_spec spec = {
+		.path = path, .cwd = cwd, .envp = envp,
+		.timeout_ms = settings->timeout_ms,
+		.kill_grace_ms = settings->kill_grace_ms,
+		.output_limit = settings->output_limit,
+	};
+
+	make_input(r, batch, &input);
+	spec.input = buf_str(&input);
+	spec.input_len = input.len;
+	r->started_ms = clock_wall_ms();
+	r->child = child_spawn(&spec);
+	if (r->child) {
+		push(&d->running, r);
+		FAULT_POINT("running");
+	} else {
+		outcome_of_spawn_error(errno, path, &r->outcome);
+		r->exit.code = -1;
+		push(&d->ended, r);
+	}
+	buf_free(&input);
+	environment_free(envp);
+	free(cwd);
+	free(path);
+}
+
+void work_start(struct dispatcher *d)
+{
+	struct run *r;
+
+	while ((r = d->claimed)) {
+		d->claimed = r->next;
+		start_run(d, r);
+		d->last_activity_ms = clock_mono_ms();
+	}
+}
+
+void work_advance(struct dispatcher *d)
+{
+	struct run **link = &d->running, *r;
+
+	while ((r = *link)) {
+		if (!child_advance(r->child, &r->exit)) {
+			link = &r->next;
+			continue;
+		}
+		*link = r->next;
+		outcome_of_exit(&r->exit, &r->outcome);
+		FAULT_POINT("ended");
+		push(&d->ended, r);
+		d->last_activity_ms = clock_mono_ms();
+	}
+}
+
+enum store_status work_record_interrupted(struct dispatcher *d)
+{
+	return store_each_running(d->store, record_interrupted, d);
+}

@@ -1,0 +1,40 @@
+/* A part of the dispatcher: deliveries are claimed, run, and what came of them is recorded.
+ * Private to dispatcher.c. */
+#ifndef NTRVSTA_DELIVERY_WORK_H
+#define NTRVSTA_DELIVERY_WORK_H
+
+#include "lib/delivery/backlog.h"
+#include "lib/delivery/child.h"
+#include "lib/delivery/outcome.h"
+
+/* Claimed deliveries that run together (one, but for a batch), from their claim until the attempt
+ * is recorded. */
+struct run {
+	struct run *next;
+	struct target *target;
+	struct store_claim *claims;
+	size_t n;
+	struct child *child; /* NULL where it could not be started, or has ended */
+	int64_t started_ms;
+	struct child_exit exit;
+	struct outcome outcome;
+	const char *next_state; /* of the deliveries, once that is decided */
+};
+
+/* Is there a free slot, and something to claim for it? */
+bool work_wanted(const struct dispatcher *d);
+
+/* One commit for all that ended and all that begins. What is not committed stays on its list
+ * and is tried again. */
+void work_settle(struct dispatcher *d);
+
+/* Start what was claimed. */
+void work_start(struct dispatcher *d);
+
+/* See to the children: output, time-outs, ends. */
+void work_advance(struct dispatcher *d);
+
+/* At start: what says that it runs belongs to a dispatcher that died. */
+enum store_status work_record_interrupted(struct dispatcher *d);
+
+#endif
