@@ -273,14 +273,16 @@ enum store_status store_finish(struct store *s, const struct store_attempt *a, i
 
 #define SELECT_WAITING \
 	"SELECT t.name," \
-	" EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms = 0)," \
+	" (SELECT updated_ms FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms = 0" \
+	"  ORDER BY seq LIMIT 1)," \
 	" (SELECT min(due_ms) FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms > 0)" \
 	" FROM target t"
 
 static void read_waiting(sqlite3_stmt *stmt, struct store_waiting *out)
 {
 	out->target = sqlite_copy_text(stmt, 0);
-	out->first = sqlite3_column_int(stmt, 1);
+	out->first = sqlite3_column_type(stmt, 1) != SQLITE_NULL;
+	out->first_since_ms = sqlite3_column_int64(stmt, 1);
 	out->next_retry_ms = sqlite3_column_type(stmt, 2) == SQLITE_NULL ? INT64_MAX
 	                                                                 : sqlite3_column_int64(stmt, 2);
 }

@@ -121,7 +121,7 @@ enum store_status store_replay(struct store *s, const char *event_id, const char
 /* --- cancel ------------------------------------------------------------------------------ */
 
 enum store_status store_cancel(struct store *s, const char *delivery_id, const char *target,
-                               int64_t now_ms, size_t *n)
+                               int64_t now_ms, size_t max, size_t *n)
 {
 	sqlite3_stmt *stmt = delivery_id
 		? sqlite_prepare(s,
@@ -129,12 +129,15 @@ enum store_status store_cancel(struct store *s, const char *delivery_id, const c
 			" WHERE id = ?1 AND state = 'pending'")
 		: sqlite_prepare(s,
 			"UPDATE delivery SET state = 'canceled', due_ms = 0, batch = 0, updated_ms = ?2"
-			" WHERE target = (SELECT id FROM target WHERE name = ?1) AND state = 'pending'");
+			" WHERE seq IN (SELECT seq FROM delivery WHERE state = 'pending'"
+			"  AND target = (SELECT id FROM target WHERE name = ?1) LIMIT ?3) AND state = 'pending'");
 	enum store_status status;
 
 	*n = 0;
 	sqlite_bind_text(stmt, 1, delivery_id ? delivery_id : target);
 	sqlite3_bind_int64(stmt, 2, now_ms);
+	if (!delivery_id)
+		sqlite3_bind_int64(stmt, 3, (sqlite3_int64)max);
 	status = sqlite_change(s, stmt);
 	if (status == STORE_OK)
 		*n = (size_t)sqlite3_changes(s->db);

@@ -136,6 +136,7 @@ enum store_status store_finish(struct store *s, const struct store_attempt *a, i
 struct store_waiting {
 	char *target;
 	bool first;         /* has first attempts waiting */
+	int64_t first_since_ms; /* since when the one that is next waits; 0: none */
 	int64_t next_retry_ms; /* wall clock of its earliest retry; INT64_MAX where none */
 };
 enum store_status store_waiting(struct store *s, struct store_waiting **out, size_t *n);
@@ -223,10 +224,10 @@ enum store_status store_retry(struct store *s, const char *delivery_id, int64_t 
 enum store_status store_replay(struct store *s, const char *event_id, const char *const *targets,
                                size_t ntargets, int64_t now_ms, size_t *n);
 
-/* Give up what waits: pending deliveries become canceled. DELIVERY_ID, or all of TARGET where that
- * is NULL. *N counts them. */
+/* Give up what waits: pending deliveries become canceled. DELIVERY_ID, or up to MAX of TARGET where
+ * that is NULL. *N counts them; STORE_NOT_FOUND where nothing waits. */
 enum store_status store_cancel(struct store *s, const char *delivery_id, const char *target,
-                               int64_t now_ms, size_t *n);
+                               int64_t now_ms, size_t max, size_t *n);
 
 /* Events that TARGET has never done with success, whether it failed, was canceled or did not exist
  * when they came; what waits or runs does not count. */
