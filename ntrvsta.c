@@ -15,7 +15,8 @@
 static const struct cli_command *const commands[] = {
 	&cli_init, &cli_check, &cli_serve, &cli_dispatch,
 	&cli_send, &cli_sign, &cli_verify, &cli_secret,
-	&cli_events, &cli_logs, &cli_failed, &cli_retry,
+	&cli_events, &cli_logs, &cli_stats, &cli_failed,
+	&cli_retry, &cli_recover, &cli_cancel, &cli_prune,
 };
 #define NCOMMANDS (sizeof commands / sizeof commands[0])
 

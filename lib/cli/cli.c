@@ -295,6 +295,20 @@ void cli_wake_dispatcher(const struct cli *cli, const struct conf *conf)
 		close(fd);
 }
 
+static int note_state(void *ctx, const struct store_delivery_row *row)
+{
+	snprintf(ctx, CLI_STATE_SIZE, "%s", row->state);
+	return 1;
+}
+
+enum store_status cli_delivery_state(struct store *store, const char *id, char state[CLI_STATE_SIZE])
+{
+	struct store_filter filter = { .delivery_id = id, .limit = 1 };
+
+	state[0] = '\0';
+	return store_list_deliveries(store, &filter, note_state, state);
+}
+
 bool cli_read_input(const struct cli *cli, const char *path, struct buf *out)
 {
 	bool standard = strcmp(path, "-") == 0;

@@ -26,7 +26,7 @@ struct cli_command {
 
 /* One for each command, defined in the command's own file. */
 extern const struct cli_command cli_init, cli_check, cli_serve, cli_dispatch, cli_send, cli_sign,
-	cli_verify, cli_secret, cli_events, cli_logs, cli_failed, cli_retry;
+	cli_verify, cli_secret, cli_events, cli_logs, cli_failed, cli_retry, cli_recover, cli_cancel, cli_stats, cli_prune;
 
 /* Say what is wrong on standard error, prefixed with "ntrvsta COMMAND: ". Return the exit code
  * of their name, so that a command can return cli_fail(...). cli_note() only says it. */
@@ -65,6 +65,9 @@ const struct secret *cli_signing_secret(const struct cli *cli, const struct conf
 bool cli_may_change_state(const struct cli *cli, const struct conf *conf);
 /* The store has new work: see to it that somebody does it, or say that nobody will. */
 void cli_wake_dispatcher(const struct cli *cli, const struct conf *conf);
+/* The state of the delivery ID; "" where there is none. */
+#define CLI_STATE_SIZE 16
+enum store_status cli_delivery_state(struct store *store, const char *id, char state[CLI_STATE_SIZE]);
 bool cli_read_input(const struct cli *cli, const char *path, struct buf *out); /* "-": standard input */
 
 /* Where a running `ntrvsta serve` of this state directory listens, "http://127.0.0.1:8080"; the

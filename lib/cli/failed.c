@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
+#include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
-#include "lib/delivery/targets.h"
 
 struct listing {
 	struct cli_table *table; /* one of these two */
@@ -72,7 +72,7 @@ static int list(const struct cli *cli, struct store *store, struct store_filter 
 	if (l.more)
 		printf("... and more: --limit N shows more than %lld, --limit 0 shows all.\n", (long long)l.limit);
 	if (l.n)
-		printf("\nOnce the cause is mended: ntrvsta retry DELIVERY\n");
+		printf("\nOnce the cause is mended: ntrvsta retry DELIVERY, or ntrvsta recover HANDLER --since T\n");
 	return CLI_OK;
 }
 
@@ -92,12 +92,14 @@ static int run(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "wants one handler at most, not also '%s'", argv[1]);
 	if (!cli_parse_time(cli, "since", since, &filter.since_ms) || !cli_parse_limit(cli, limit, &filter.limit))
 		return CLI_USAGE;
-	if (argc == 1 && !targets_name_valid(argv[0]))
-		return cli_usage(cli, "'%s' can't be a handler's name, such as all/10-log", argv[0]);
+	if (argc == 1 && !handlers_name_usable(cli, argv[0]))
+		return CLI_USAGE;
 	filter.target = argc == 1 ? argv[0] : NULL;
 	conf = cli_load_conf(cli);
 	store = conf ? cli_open_store(cli, conf) : NULL;
-	if (store)
+	if (store && filter.target && !handlers_known(conf, store, filter.target))
+		handlers_unknown(cli, conf, filter.target);
+	else if (store)
 		status = list(cli, store, &filter);
 	store_close(store);
 	conf_unref(conf);
@@ -111,7 +113,8 @@ const struct cli_command cli_failed = {
 		"Usage: ntrvsta failed [HANDLER] [--since T] [--limit N]\n"
 		"\n"
 		"Deliveries that nothing tries any more: their retry schedule came to its end, or the handler\n"
-		"left with exit status 100. They stay until 'ntrvsta retry' or until they are too old to keep.\n"
+		"left with exit status 100. 'ntrvsta retry' and 'ntrvsta recover' let them begin anew; else they stay\n"
+		"until they are too old to keep.\n"
 		"\n"
 		"  HANDLER      only this handler: its path below the handlers' folder, such as all/10-log\n"
 		"  --since T    only what was to be delivered from T on: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"
@@ -119,6 +122,6 @@ const struct cli_command cli_failed = {
 		"\n"
 		"Examples:\n"
 		"  ntrvsta failed --since 7d\n"
-		"  ntrvsta failed --json --limit 0 | jq -r '.data[].id' | xargs -r ntrvsta retry\n",
+		"  ntrvsta failed all/10-log --json --limit 0 | jq -r '.data[].id' | xargs -r ntrvsta retry\n",
 	.run = run,
 };

@@ -4,16 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/fdio.h"
 #include "lib/base/units.h"
 #include "lib/base/xalloc.h"
+#include "lib/cli/follow.h"
+#include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
-#include "lib/delivery/targets.h"
 
 #define NCOLUMNS 8
+#define SHOWN 50
+#define FOLLOWED 10
 
 struct entry {
 	int64_t time_ms;
@@ -43,7 +44,6 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	struct entry *e = add_entry(log, row->started_ms);
 	char time[CLI_TIME_SIZE], took[UNITS_SIZE];
 	struct buf result = BUF_INIT;
-	const char *status = strcmp(row->outcome, "success") == 0 ? "success" : "failed";
 
 	if (log->json) {
 		e->json = cli_json_attempt(row);
@@ -51,7 +51,7 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	}
 	cli_add_result(&result, row);
 	e->cells[0] = xstrdup(cli_format_time(row->started_ms, time));
-	e->cells[1] = xstrdup(status);
+	e->cells[1] = xstrdup(cli_attempt_status(row));
 	e->cells[2] = xstrdup(row->target);
 	e->cells[3] = xstrdup(row->event);
 	e->cells[4] = xasprintf("%d", row->attempt);
@@ -70,6 +70,8 @@ static char *waiting_result(const struct store_delivery_row *row)
 
 	if (strcmp(row->state, "running") == 0)
 		buf_adds(&out, "running now");
+	else if (*cli_held(row))
+		buf_addf(&out, "held: %s", row->held);
 	else if (left_ms <= 0)
 		buf_adds(&out, "due now");
 	else
@@ -163,20 +165,9 @@ static void free_log(struct log *log)
 	free(log->entries);
 }
 
-/* Nothing is logged of HANDLER: is there one at all, or was it mistyped? */
-static bool handler_exists(const struct conf *conf, const char *handler)
+static int show_log(const struct cli *cli, const struct conf *conf, struct store_filter *filter, const char *status)
 {
-	char *path = xasprintf("%s/%s", conf->handlers_dir, handler);
-	bool exists = access(path, F_OK) == 0;
-
-	free(path);
-	return exists;
-}
-
-static int show_log(const struct cli *cli, struct store_filter *filter, const char *status)
-{
-	struct conf *conf = cli_load_conf(cli);
-	struct store *store = conf ? cli_open_store(cli, conf) : NULL;
+	struct store *store = cli_open_store(cli, conf);
 	struct log log = { .json = cli->json };
 	int64_t limit = filter->limit;
 	int result = CLI_FAILED;
@@ -186,8 +177,8 @@ static int show_log(const struct cli *cli, struct store_filter *filter, const ch
 	filter->limit += limit > 0; /* one more tells whether there are more */
 	if (collect(store, filter, status, &log) != STORE_OK) {
 		cli_fail(cli, "%s", store_error(store));
-	} else if (log.n == 0 && filter->target && !handler_exists(conf, filter->target)) {
-		cli_fail(cli, "no handler %s: 'ntrvsta check' names them all", filter->target);
+	} else if (log.n == 0 && filter->target && !handlers_known(conf, store, filter->target)) {
+		handlers_unknown(cli, conf, filter->target);
 	} else {
 		print_log(&log, limit);
 		result = CLI_OK;
@@ -195,55 +186,77 @@ static int show_log(const struct cli *cli, struct store_filter *filter, const ch
 out:
 	free_log(&log);
 	store_close(store);
-	conf_unref(conf);
 	return result;
+}
+
+/* Does what was asked for make sense? */
+static bool check_options(const struct cli *cli, const char *status, const char *until, bool follow)
+{
+	if (status && strcmp(status, "failed") != 0 && strcmp(status, "success") != 0 && strcmp(status, "pending") != 0)
+		cli_usage(cli, "--status wants failed, success or pending, not '%s'", status);
+	else if (follow && status && strcmp(status, "pending") == 0)
+		cli_usage(cli, "--follow shows attempts as they happen; what is pending is none");
+	else if (follow && until)
+		cli_usage(cli, "--until does not go with --follow, which has no end");
+	else
+		return true;
+	return false;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
 	const char *status = NULL, *limit = NULL, *event = NULL, *since = NULL, *until = NULL;
+	bool follow = false;
 	const struct cli_option options[] = {
 		{ "status", &status, NULL }, { "limit", &limit, NULL }, { "event", &event, NULL },
-		{ "since", &since, NULL }, { "until", &until, NULL },
+		{ "since", &since, NULL }, { "until", &until, NULL }, { "follow", NULL, &follow },
 	};
-	struct store_filter filter = { .limit = 50 };
+	struct store_filter filter = { 0 };
+	struct conf *conf;
+	int result;
 
-	argc = cli_parse(cli, options, 5, argc, argv);
+	argc = cli_parse(cli, options, 6, argc, argv);
 	if (argc < 0)
 		return CLI_USAGE;
 	if (argc > 1)
 		return cli_usage(cli, "wants one handler at most, not also '%s'", argv[1]);
-	if (status && strcmp(status, "failed") != 0 && strcmp(status, "success") != 0 && strcmp(status, "pending") != 0)
-		return cli_usage(cli, "--status wants failed, success or pending, not '%s'", status);
-	if (!cli_parse_limit(cli, limit, &filter.limit) || !cli_parse_time(cli, "since", since, &filter.since_ms) ||
-	    !cli_parse_time(cli, "until", until, &filter.until_ms))
+	filter.limit = !follow ? SHOWN : since ? 0 : FOLLOWED;
+	if (!check_options(cli, status, until, follow) || !cli_parse_limit(cli, limit, &filter.limit) ||
+	    !cli_parse_time(cli, "since", since, &filter.since_ms) || !cli_parse_time(cli, "until", until, &filter.until_ms) ||
+	    (argc == 1 && !handlers_name_usable(cli, argv[0])))
 		return CLI_USAGE;
-	if (argc == 1 && !targets_name_valid(argv[0]))
-		return cli_usage(cli, "'%s' can't be a handler's name, such as all/10-log", argv[0]);
 	filter.event = event;
 	filter.target = argc == 1 ? argv[0] : NULL;
-	return show_log(cli, &filter, status);
+	conf = cli_load_conf(cli);
+	if (!conf)
+		return CLI_FAILED;
+	result = follow ? cli_follow_log(cli, conf, &filter, status) : show_log(cli, conf, &filter, status);
+	conf_unref(conf);
+	return result;
 }
 
 const struct cli_command cli_logs = {
 	.name = "logs",
 	.summary = "what ran and what waits, newest first",
 	.help =
-		"Usage: ntrvsta logs [HANDLER] [--status S] [--event E] [--since T] [--until T] [--limit N]\n"
+		"Usage: ntrvsta logs [HANDLER] [--status S] [--event E] [--since T] [--until T] [--limit N] [--follow]\n"
 		"\n"
 		"Each attempt to run a handler, and each delivery that waits for its next attempt. RESULT is why\n"
 		"the attempt failed and the last line that the handler printed; all of what it printed is in\n"
-		"'ntrvsta events show ID' and in --json.\n"
+		"'ntrvsta events show ID' and in --json. 'held' is what waits for a handler that was removed.\n"
 		"\n"
 		"  HANDLER      only this handler: its path below the handlers' folder, such as all/10-log\n"
 		"  --status S   only failed or success attempts, or only pending deliveries\n"
 		"  --event E    only events of this name, such as session.completed\n"
 		"  --since T    from T on: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"
 		"  --until T    before T\n"
-		"  --limit N    at most so many (50); 0 for all\n"
+		"  --limit N    at most so many (50; with --follow 10, or all where --since is given); 0 for all\n"
+		"  --follow     go on with each attempt as it ends, the newest last, until Ctrl-C; with --json each\n"
+		"               is a line of its own\n"
 		"\n"
 		"Examples:\n"
 		"  ntrvsta logs all/10-log --status failed --since 24h\n"
+		"  ntrvsta logs --follow\n"
 		"  ntrvsta logs --json --limit 1 | jq -r '.data[0].output'\n",
 	.run = run,
 };

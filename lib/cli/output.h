@@ -30,8 +30,14 @@ char *cli_format_time(int64_t wall_ms, char out[CLI_TIME_SIZE]);
 /* What became of an event, in one word: new, waiting, failed, success, unhandled or canceled. */
 const char *cli_event_status(const struct store_event_row *row);
 
+/* "success" or "failed". */
+const char *cli_attempt_status(const struct store_attempt_row *row);
+
 /* Why an attempt ended as it did, and the last line that it printed. */
 void cli_add_result(struct buf *out, const struct store_attempt_row *row);
+
+/* Why a delivery that waits is not run at present; "" where it would be. */
+const char *cli_held(const struct store_delivery_row *row);
 
 /* S as one word of a shell's command line. */
 void cli_add_quoted(struct buf *out, const char *s);
@@ -40,6 +46,9 @@ void cli_add_quoted(struct buf *out, const char *s);
 
 /* Print DOC on standard output, pretty, with a newline; releases it. */
 void cli_print_json(struct json_object *doc);
+
+/* DOC on one line, with a newline; releases it. */
+void cli_add_json_line(struct buf *out, struct json_object *doc);
 
 /* Values: text of others (made valid UTF-8), RFC 3339 in UTC; null for "" and for 0. */
 struct json_object *cli_json_text(const char *s, size_t len);

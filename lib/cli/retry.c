@@ -8,21 +8,14 @@
 #include "lib/base/id.h"
 #include "lib/cli/output.h"
 
-static int note_state(void *ctx, const struct store_delivery_row *row)
-{
-	snprintf(ctx, 16, "%s", row->state);
-	return 1;
-}
-
 /* Why the store would not let ID begin anew. */
 static void say_refused(const struct cli *cli, struct store *store, const char *id)
 {
-	char state[16] = "";
-	struct store_filter filter = { .delivery_id = id, .limit = 1 };
+	char state[CLI_STATE_SIZE];
 
 	if (id_valid(ID_EVENT, id))
 		cli_fail(cli, "%s is an event's id: 'ntrvsta events replay' delivers it to all its handlers again", id);
-	else if (store_list_deliveries(store, &filter, note_state, state) != STORE_OK)
+	else if (cli_delivery_state(store, id, state) != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
 	else if (state[0])
 		cli_fail(cli, "%s is %s now: wait for its end", id, state);

@@ -12,6 +12,13 @@ void cli_print_json(struct json_object *doc)
 	json_object_put(doc);
 }
 
+void cli_add_json_line(struct buf *out, struct json_object *doc)
+{
+	buf_adds(out, json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	buf_addc(out, '\n');
+	json_object_put(doc);
+}
+
 struct json_object *cli_json_text(const char *s, size_t len)
 {
 	struct buf text = BUF_INIT;
@@ -73,19 +80,19 @@ struct json_object *cli_json_delivery(const struct store_delivery_row *row)
 	json_object_object_add(o, "next_attempt_at", pending ? cli_json_time(due_ms) : NULL);
 	json_object_object_add(o, "error_code", cli_json_string(row->error_code));
 	json_object_object_add(o, "error_message", cli_json_string(row->error_message));
+	json_object_object_add(o, "held", cli_json_string(cli_held(row)));
 	return o;
 }
 
 struct json_object *cli_json_attempt(const struct store_attempt_row *row)
 {
 	struct json_object *o = json_object_new_object();
-	bool success = strcmp(row->outcome, "success") == 0;
 
 	json_object_object_add(o, "delivery_id", cli_json_string(row->delivery_id));
 	json_object_object_add(o, "event_id", cli_json_string(row->event_id));
 	json_object_object_add(o, "event", cli_json_string(row->event));
 	json_object_object_add(o, "target", cli_json_string(row->target));
-	json_object_object_add(o, "status", json_object_new_string(success ? "success" : "failed"));
+	json_object_object_add(o, "status", json_object_new_string(cli_attempt_status(row)));
 	json_object_object_add(o, "outcome", cli_json_string(row->outcome));
 	json_object_object_add(o, "attempt", json_object_new_int(row->attempt));
 	json_object_object_add(o, "started_at", cli_json_time(row->started_ms));

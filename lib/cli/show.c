@@ -180,7 +180,8 @@ static int note_delivery(void *ctx, const struct store_delivery_row *row)
 	show->deliveries = xreallocarray(show->deliveries, show->ndeliveries + 1, sizeof *show->deliveries);
 	d = &show->deliveries[show->ndeliveries++];
 	d->id = xstrdup(row->id);
-	d->heading = xasprintf("%s  %s  %s", row->id, row->target, row->state);
+	d->heading = *cli_held(row) ? xasprintf("%s  %s  %s, held: %s", row->id, row->target, row->state, row->held)
+	                            : xasprintf("%s  %s  %s", row->id, row->target, row->state);
 	d->json = show->json ? cli_json_delivery(row) : NULL;
 	return 0;
 }
@@ -192,8 +193,7 @@ static int print_attempt(void *ctx, const struct store_attempt_row *row)
 
 	(void)ctx;
 	buf_addf(&line, "attempt %d  %s  %s after %s", row->attempt, cli_format_time(row->started_ms, time),
-	         strcmp(row->outcome, "success") == 0 ? "success" : "failed",
-	         units_format_duration(row->duration_ms, took));
+	         cli_attempt_status(row), units_format_duration(row->duration_ms, took));
 	if (row->error_message[0])
 		buf_addf(&line, ": %s", row->error_message);
 	cli_print_text("  ", line.data, line.len);

@@ -141,6 +141,16 @@ const char *cli_event_status(const struct store_event_row *row)
 	return row->succeeded > 0 ? "success" : "canceled";
 }
 
+const char *cli_attempt_status(const struct store_attempt_row *row)
+{
+	return strcmp(row->outcome, "success") == 0 ? "success" : "failed";
+}
+
+const char *cli_held(const struct store_delivery_row *row)
+{
+	return strcmp(row->state, "pending") == 0 ? row->held : "";
+}
+
 void cli_add_result(struct buf *out, const struct store_attempt_row *row)
 {
 	static const size_t longest = 100;
