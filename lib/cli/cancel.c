@@ -12,7 +12,7 @@
 #include "lib/cli/terminal.h"
 
 /* Deliveries in one commit, and a gap in which others get at the store. */
-#define STEP 500
+#define STEP 200
 #define PAUSE_MS 2
 
 static int print_canceled(const struct cli *cli, const char *target, struct json_object *ids, int64_t n, int result)

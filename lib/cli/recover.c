@@ -24,11 +24,13 @@ static enum store_status recover_all(const struct cli *cli, struct store *store,
 {
 	struct progress progress;
 	enum store_status status = STORE_OK;
-	size_t n = STEP;
+	int64_t before = -1;
+	size_t n;
 
 	terminal_catch_interrupt();
 	progress_start(&progress, cli->json, "recover", "events", r->found);
-	while (status == STORE_OK && n == STEP && !terminal_interrupted()) {
+	while (status == STORE_OK && r->range.after_seq != before && !terminal_interrupted()) {
+		before = r->range.after_seq;
 		status = store_recover(store, &r->range, clock_wall_ms(), STEP, &n);
 		if (status == STORE_OK)
 			r->done += (int64_t)n;

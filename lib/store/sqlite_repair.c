@@ -1,7 +1,9 @@
 #include "lib/store/store.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/xalloc.h"
 #include "lib/store/sqlite.h"
 
 /* --- begin anew -------------------------------------------------------------------------- */
@@ -176,38 +178,53 @@ enum store_status store_count_recoverable(struct store *s, const struct store_re
 	return status;
 }
 
-/* The next recoverable event behind R->after_seq. */
-static enum store_status next_recoverable(struct store *s, const struct store_recovery *r, int64_t *seq)
+/* Up to MAX recoverable events behind R->after_seq. Looked for without the lock: where they are few
+ * among many, that takes a while. */
+static enum store_status find_recoverable(struct store *s, const struct store_recovery *r, int64_t *out, size_t max, size_t *n)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT e.seq" RECOVERABLE " ORDER BY e.seq LIMIT 1");
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT e.seq" RECOVERABLE " ORDER BY e.seq LIMIT ?6");
+	enum store_status status;
+
+	*n = 0;
+	bind_recovery(stmt, r);
+	sqlite3_bind_int64(stmt, 6, (sqlite3_int64)max);
+	while ((status = sqlite_next(s, stmt)) == STORE_OK)
+		out[(*n)++] = sqlite3_column_int64(stmt, 0);
+	sqlite3_reset(stmt);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+/* With the lock: unless somebody else has done it meanwhile. */
+static enum store_status recover_one(struct store *s, const struct store_recovery *r, int64_t seq, int64_t now_ms, size_t *n)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT 1" RECOVERABLE " AND e.seq = ?6");
 	enum store_status status;
 
 	bind_recovery(stmt, r);
+	sqlite3_bind_int64(stmt, 6, seq);
 	status = sqlite_next(s, stmt);
-	if (status == STORE_OK)
-		*seq = sqlite3_column_int64(stmt, 0);
 	sqlite3_reset(stmt);
-	return status;
+	if (status == STORE_NOT_FOUND)
+		return STORE_OK;
+	return status == STORE_OK ? begin_for_target(s, seq, r->target, now_ms, n) : status;
 }
 
 enum store_status store_recover(struct store *s, struct store_recovery *r, int64_t now_ms, size_t max, size_t *n)
 {
-	struct store_recovery at = *r;
-	enum store_status status = store_begin(s);
-	int64_t seq = 0;
+	int64_t *found = xcalloc(max, sizeof *found);
+	size_t nfound = 0, i;
+	enum store_status status = find_recoverable(s, r, found, max, &nfound);
 
 	*n = 0;
-	if (status != STORE_OK)
-		return status;
-	while (*n < max && (status = next_recoverable(s, &at, &seq)) == STORE_OK) {
-		status = begin_for_target(s, seq, r->target, now_ms, n);
-		if (status != STORE_OK)
-			break;
-		at.after_seq = seq;
+	if (status == STORE_OK && nfound > 0) {
+		status = store_begin(s);
+		for (i = 0; status == STORE_OK && i < nfound; i++)
+			status = recover_one(s, r, found[i], now_ms, n);
+		status = sqlite_leave(s, true, status);
 	}
-	status = sqlite_leave(s, true, status == STORE_NOT_FOUND ? STORE_OK : status);
-	if (status == STORE_OK)
-		*r = at;
+	if (status == STORE_OK && nfound > 0)
+		r->after_seq = found[nfound - 1];
+	free(found);
 	return status;
 }
 

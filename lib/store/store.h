@@ -239,7 +239,8 @@ struct store_recovery {
 };
 enum store_status store_count_recoverable(struct store *s, const struct store_recovery *r, int64_t *n);
 
-/* Let up to MAX of them begin anew, oldest first, in one commit. *N counts them, R moves on. */
+/* Let up to MAX of them begin anew, oldest first, in one commit. *N counts them. R->after_seq moves
+ * on; it stays where it is when none is left. */
 enum store_status store_recover(struct store *s, struct store_recovery *r, int64_t now_ms, size_t max, size_t *n);
 
 /* --- statistics --------------------------------------------------------------------------
