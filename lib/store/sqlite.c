@@ -344,6 +344,8 @@ enum store_status store_commit(struct store *s)
 	enum store_status status = sqlite_flush_tally(s);
 
 	if (status == STORE_OK)
+		status = sqlite_flush_expanded(s);
+	if (status == STORE_OK)
 		status = sqlite_run(s, sqlite_prepare(s, "COMMIT"));
 	if (status != STORE_OK)
 		store_rollback(s);
@@ -355,6 +357,7 @@ void store_rollback(struct store *s)
 	sqlite3_stmt *stmt;
 
 	memset(&s->tally, 0, sizeof s->tally);
+	s->expanded = 0;
 	/* SQLite rolls back by itself after some errors; then there is nothing left to do, and the
 	 * first error is the one to keep. */
 	if (sqlite3_get_autocommit(s->db))

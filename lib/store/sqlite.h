@@ -29,6 +29,7 @@ struct store {
 	} statements[SQLITE_STATEMENTS_MAX];
 	size_t nstatements;
 	struct sqlite_tally tally;
+	int64_t expanded; /* the last event that was expanded in this transaction; 0: none */
 };
 
 /* Remember what SQLite says of the last call, and what that means to the caller. */
@@ -62,6 +63,8 @@ enum store_status sqlite_leave(struct store *s, bool own, enum store_status stat
 /* Add a pending delivery unless the event has one for TARGET: *ADDED tells. */
 enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const char *target,
                                       int64_t now_ms, bool *added);
+
+enum store_status sqlite_flush_expanded(struct store *s); /* before each commit */
 
 /* Count an attempt, and the end of a delivery where STATE is "success" or "failed". Written with
  * sqlite_flush_tally() at the latest. */

@@ -41,27 +41,33 @@ static enum store_status put_target(struct store *s, const char *name)
 	sqlite3_stmt *stmt = sqlite_prepare(s, "INSERT INTO target (name) VALUES (?1) ON CONFLICT (name) DO NOTHING");
 
 	sqlite_bind_text(stmt, 1, name);
-	return sqlite_run(s, stmt);
+	return sqlite_change(s, stmt);
+}
+
+/* STORE_NOT_FOUND where the event has one already, or where TARGET is not known yet. */
+static enum store_status put_delivery(struct store *s, int64_t event_seq, const char *target, int64_t now_ms)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"INSERT INTO delivery (id, event_seq, target, created_ms, updated_ms)"
+		" SELECT ?1, ?2, id, ?4, ?4 FROM target WHERE name = ?3"
+		" ON CONFLICT (event_seq, target) DO NOTHING");
+	char id[ID_SIZE];
+
+	sqlite_bind_text(stmt, 1, id_make(ID_DELIVERY, now_ms, id));
+	sqlite3_bind_int64(stmt, 2, event_seq);
+	sqlite_bind_text(stmt, 3, target);
+	sqlite3_bind_int64(stmt, 4, now_ms);
+	return sqlite_change(s, stmt);
 }
 
 enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const char *target,
                                       int64_t now_ms, bool *added)
 {
-	sqlite3_stmt *stmt;
-	char id[ID_SIZE];
-	enum store_status status = put_target(s, target);
+	enum store_status status = put_delivery(s, event_seq, target, now_ms);
 
-	if (status != STORE_OK)
-		return status;
-	stmt = sqlite_prepare(s,
-		"INSERT INTO delivery (id, event_seq, target, created_ms, updated_ms)"
-		" SELECT ?1, ?2, id, ?4, ?4 FROM target WHERE name = ?3"
-		" ON CONFLICT (event_seq, target) DO NOTHING");
-	sqlite_bind_text(stmt, 1, id_make(ID_DELIVERY, now_ms, id));
-	sqlite3_bind_int64(stmt, 2, event_seq);
-	sqlite_bind_text(stmt, 3, target);
-	sqlite3_bind_int64(stmt, 4, now_ms);
-	status = sqlite_change(s, stmt);
+	/* Seldom: the first event for TARGET. */
+	if (status == STORE_NOT_FOUND && (status = put_target(s, target)) == STORE_OK)
+		status = put_delivery(s, event_seq, target, now_ms);
 	*added = status == STORE_OK;
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
@@ -69,125 +75,101 @@ enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const 
 enum store_status store_expand_event(struct store *s, int64_t seq, const char *const *targets,
                                      size_t ntargets, int64_t now_ms)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s, "UPDATE meta SET value = ?1 WHERE key = 'expanded' AND value < ?1");
-	enum store_status status;
+	enum store_status status = STORE_OK;
 	bool added;
 	size_t i;
 
-	sqlite3_bind_int64(stmt, 1, seq);
-	status = sqlite_change(s, stmt);
+	s->expanded = seq;
 	for (i = 0; status == STORE_OK && i < ntargets; i++)
 		status = sqlite_put_delivery(s, seq, targets[i], now_ms, &added);
 	return status;
 }
 
+enum store_status sqlite_flush_expanded(struct store *s)
+{
+	sqlite3_stmt *stmt;
+	enum store_status status;
+
+	if (s->expanded == 0)
+		return STORE_OK;
+	stmt = sqlite_prepare(s, "UPDATE meta SET value = ?1 WHERE key = 'expanded' AND value < ?1");
+	sqlite3_bind_int64(stmt, 1, s->expanded);
+	status = sqlite_change(s, stmt);
+	s->expanded = 0;
+	return status;
+}
+
 /* --- claiming ---------------------------------------------------------------------------- */
 
-/* The deliveries to claim, as a query that the claiming statement takes its rows from. */
-#define FIRST_ATTEMPTS \
-	"SELECT seq FROM delivery WHERE state = 'pending' AND due_ms = 0" \
-	" AND target = (SELECT id FROM target WHERE name = ?1) ORDER BY seq LIMIT ?3"
-/* Bodies of several go through memory together: no further one once GROUP_BYTES are reached. */
-#define GROUP_BYTES "16777216"
-#define FIRST_GROUP \
-	"SELECT seq FROM (SELECT d.seq AS seq," \
-	"  sum(length(e.body)) OVER (ORDER BY d.seq) - length(e.body) AS bytes_before" \
-	"  FROM delivery d JOIN event e ON e.seq = d.event_seq WHERE d.seq IN (" FIRST_ATTEMPTS "))" \
-	" WHERE bytes_before < " GROUP_BYTES
+#define CLAIM \
+	"SELECT d.seq, d.id, d.attempt, d.grouped, e.id, e.source, e.event, e.timestamp, e.received_ms, e.body" \
+	" FROM delivery d CROSS JOIN event e ON e.seq = d.event_seq" \
+	" WHERE d.state = 'pending' AND d.target = (SELECT id FROM target WHERE name = ?1)"
+#define CLAIM_FIRST CLAIM " AND d.due_ms = 0 ORDER BY d.seq LIMIT ?3"
 #define RETRY_DUE \
 	"FROM delivery WHERE state = 'pending' AND due_ms BETWEEN 1 AND ?2" \
 	" AND target = (SELECT id FROM target WHERE name = ?1) ORDER BY due_ms, seq LIMIT 1"
 /* One group shares one due time, so that it stands together in the index. */
-#define RETRY_GROUP \
-	"SELECT seq FROM delivery WHERE state = 'pending'" \
-	" AND target = (SELECT id FROM target WHERE name = ?1)" \
-	" AND due_ms = (SELECT due_ms " RETRY_DUE ")" \
+#define CLAIM_RETRY CLAIM \
+	" AND d.due_ms = (SELECT due_ms " RETRY_DUE ")" \
 	" AND CASE (SELECT batch " RETRY_DUE ")" \
-	"  WHEN 0 THEN seq = (SELECT seq " RETRY_DUE ")" \
-	"  ELSE batch = (SELECT batch " RETRY_DUE ") END ORDER BY seq LIMIT ?3"
-#define CLAIM(rows) \
-	"UPDATE delivery SET state = 'running', attempt = attempt + 1, updated_ms = ?2" \
-	" WHERE seq IN (" rows ") AND state = 'pending' RETURNING seq, id, event_seq, attempt, grouped"
+	"  WHEN 0 THEN d.seq = (SELECT seq " RETRY_DUE ")" \
+	"  ELSE d.batch = (SELECT batch " RETRY_DUE ") END ORDER BY d.seq LIMIT ?3"
 
-static int by_sequence(const void *a, const void *b)
+/* Bodies of several go through memory together: no further one once so many bytes are reached. */
+#define GROUP_BYTES (16 * 1024 * 1024)
+
+static void read_claim(sqlite3_stmt *stmt, struct store_claim *out)
 {
-	const struct store_claim *x = a, *y = b;
-
-	return x->seq < y->seq ? -1 : x->seq > y->seq;
+	memset(out, 0, sizeof *out);
+	out->seq = sqlite3_column_int64(stmt, 0);
+	sqlite_copy_id(out->delivery_id, stmt, 1);
+	out->attempt = sqlite3_column_int(stmt, 2) + 1;
+	out->grouped = sqlite3_column_int(stmt, 3);
+	sqlite_copy_id(out->event_id, stmt, 4);
+	out->source = sqlite_copy_text(stmt, 5);
+	out->event = sqlite_copy_text(stmt, 6);
+	out->timestamp = sqlite_copy_text(stmt, 7);
+	out->received_ms = sqlite3_column_int64(stmt, 8);
+	out->body_len = (size_t)sqlite3_column_bytes(stmt, 9);
+	out->body = xmalloc(out->body_len);
+	if (out->body_len)
+		memcpy(out->body, sqlite3_column_blob(stmt, 9), out->body_len);
 }
 
-/* Fill CLAIM, all but the event, whose sequence number waits in received_ms. */
-static void read_claimed(sqlite3_stmt *stmt, struct store_claim *claim)
-{
-	memset(claim, 0, sizeof *claim);
-	claim->seq = sqlite3_column_int64(stmt, 0);
-	sqlite_copy_id(claim->delivery_id, stmt, 1);
-	claim->received_ms = sqlite3_column_int64(stmt, 2);
-	claim->attempt = sqlite3_column_int(stmt, 3);
-	claim->grouped = sqlite3_column_int(stmt, 4);
-}
-
-static enum store_status load_event(struct store *s, struct store_claim *out)
+/* Several that run together stay together, as group GROUP, if their dispatcher dies meanwhile. */
+static enum store_status mark_claimed(struct store *s, int64_t seq, int64_t group, int64_t now_ms)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT id, source, event, timestamp, received_ms, body FROM event WHERE seq = ?1");
-	enum store_status status;
+		"UPDATE delivery SET state = 'running', attempt = attempt + 1, updated_ms = ?2, batch = ?3"
+		" WHERE seq = ?1 AND state = 'pending'");
 
-	sqlite3_bind_int64(stmt, 1, out->received_ms);
-	status = sqlite_next(s, stmt);
-	if (status == STORE_OK) {
-		sqlite_copy_id(out->event_id, stmt, 0);
-		out->source = sqlite_copy_text(stmt, 1);
-		out->event = sqlite_copy_text(stmt, 2);
-		out->timestamp = sqlite_copy_text(stmt, 3);
-		out->received_ms = sqlite3_column_int64(stmt, 4);
-		out->body_len = (size_t)sqlite3_column_bytes(stmt, 5);
-		out->body = xmalloc(out->body_len);
-		if (out->body_len)
-			memcpy(out->body, sqlite3_column_blob(stmt, 5), out->body_len);
-	}
-	sqlite3_reset(stmt);
-	return status;
-}
-
-/* Several that run together stay together if their dispatcher dies meanwhile. */
-static enum store_status make_group(struct store *s, const struct store_claim *claims, size_t n)
-{
-	sqlite3_stmt *stmt = sqlite_prepare(s, "UPDATE delivery SET batch = ?2 WHERE seq = ?1 AND state = 'running'");
-	enum store_status status = STORE_OK;
-	size_t i;
-
-	for (i = 0; status == STORE_OK && i < n; i++) {
-		sqlite3_bind_int64(stmt, 1, claims[i].seq);
-		sqlite3_bind_int64(stmt, 2, n > 1 ? claims[0].seq : 0);
-		status = sqlite_change(s, stmt);
-	}
-	return status;
+	sqlite3_bind_int64(stmt, 1, seq);
+	sqlite3_bind_int64(stmt, 2, now_ms);
+	sqlite3_bind_int64(stmt, 3, group);
+	return sqlite_change(s, stmt);
 }
 
 enum store_status store_claim(struct store *s, const char *target, enum store_claim_kind kind,
                               int64_t now_ms, size_t max, struct store_claim *out, size_t *n)
 {
-	sqlite3_stmt *stmt = kind == STORE_CLAIM_RETRY ? sqlite_prepare(s, CLAIM(RETRY_GROUP))
-	                     : max > 1                 ? sqlite_prepare(s, CLAIM(FIRST_GROUP))
-	                                               : sqlite_prepare(s, CLAIM(FIRST_ATTEMPTS));
-	enum store_status status;
-	size_t i;
+	sqlite3_stmt *stmt = kind == STORE_CLAIM_RETRY ? sqlite_prepare(s, CLAIM_RETRY) : sqlite_prepare(s, CLAIM_FIRST);
+	enum store_status status = STORE_OK;
+	size_t bytes = 0, i;
 
 	*n = 0;
 	sqlite_bind_text(stmt, 1, target);
 	sqlite3_bind_int64(stmt, 2, now_ms);
 	sqlite3_bind_int64(stmt, 3, (sqlite3_int64)max);
-	while ((status = sqlite_next(s, stmt)) == STORE_OK)
-		read_claimed(stmt, &out[(*n)++]);
+	while (bytes < GROUP_BYTES && (status = sqlite_next(s, stmt)) == STORE_OK) {
+		read_claim(stmt, &out[*n]);
+		bytes += out[(*n)++].body_len;
+	}
 	sqlite3_reset(stmt);
-	if (status != STORE_NOT_FOUND || *n == 0)
-		return status;
-	/* RETURNING promises no order. */
-	qsort(out, *n, sizeof *out, by_sequence);
-	status = *n > 1 ? make_group(s, out, *n) : STORE_OK;
+	if (status == STORE_NOT_FOUND && *n > 0)
+		status = STORE_OK;
 	for (i = 0; status == STORE_OK && i < *n; i++)
-		status = load_event(s, &out[i]);
+		status = mark_claimed(s, out[i].seq, *n > 1 ? out[0].seq : 0, now_ms);
 	return status;
 }
 
