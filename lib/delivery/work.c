@@ -33,6 +33,8 @@ static void decide(struct dispatcher *d, struct run *r, int64_t *due_ms)
 
 	if (r->outcome.kind == OUTCOME_RETRY)
 		delay_ms = retry_delay(d, r->target->name, attempt);
+	if (r->outcome.kind == OUTCOME_RETRY && r->n > 1 && delay_ms < 0)
+		delay_ms = 0; /* also where a single event would have no second attempt */
 	*due_ms = delay_ms < 0 ? 0 : clock_wall_ms() + delay_ms;
 	r->next_state = r->outcome.kind == OUTCOME_SUCCESS ? "success" : delay_ms < 0 ? "failed" : "pending";
 }
@@ -289,14 +291,24 @@ static void add_line(struct buf *out, const struct store_claim *c)
 	buf_addc(out, '\n');
 }
 
-static void make_input(const struct run *r, bool batch, struct buf *out)
+static void drop_body(struct store_claim *c)
 {
-	size_t i;
+	free(c->body);
+	c->body = NULL;
+}
 
-	if (!batch)
-		buf_add(out, r->claims[0].body, r->claims[0].body_len);
-	for (i = 0; batch && i < r->n; i++)
+/* A batch is in memory once: each body goes as its line comes. */
+static void add_lines(struct buf *out, struct run *r)
+{
+	size_t bytes = 0, i;
+
+	for (i = 0; i < r->n; i++)
+		bytes += r->claims[i].body_len + 1;
+	buf_reserve(out, bytes);
+	for (i = 0; i < r->n; i++) {
 		add_line(out, &r->claims[i]);
+		drop_body(&r->claims[i]);
+	}
 }
 
 static void start_run(struct dispatcher *d, struct run *r)
@@ -312,11 +324,15 @@ static void start_run(struct dispatcher *d, struct run *r)
 		.timeout_ms = settings->timeout_ms,
 		.kill_grace_ms = settings->kill_grace_ms,
 		.output_limit = settings->output_limit,
+		.input = r->claims[0].body,
+		.input_len = r->claims[0].body_len,
 	};
 
-	make_input(r, batch, &input);
-	spec.input = buf_str(&input);
-	spec.input_len = input.len;
+	if (batch) {
+		add_lines(&input, r);
+		spec.input = buf_str(&input);
+		spec.input_len = input.len;
+	}
 	r->started_ms = clock_wall_ms();
 	r->child = child_spawn(&spec);
 	if (r->child) {
@@ -327,6 +343,8 @@ static void start_run(struct dispatcher *d, struct run *r)
 		r->exit.code = -1;
 		push(&d->ended, r);
 	}
+	if (!batch)
+		drop_body(&r->claims[0]); /* the child has it */
 	buf_free(&input);
 	environment_free(envp);
 	free(cwd);

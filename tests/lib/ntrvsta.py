@@ -111,6 +111,12 @@ def alive(pid):
         return False
 
 
+def peak_kib_of(pid):
+    """The most memory that process PID had resident so far. (What wait4() tells of a child begins with its parent's.)"""
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+
+
 def processes_of(folder):
     """The processes whose command line, environment or working directory names FOLDER."""
     needle = os.fsencode(folder)
