@@ -23,6 +23,8 @@
 #define PRUNE_PAUSE_MS 20
 #define PRUNE_EVERY_MS (3600 * 1000)
 
+#define SYNC_EVERY_MS (60 * 1000)
+
 /* --- targets ---------------------------------------------------------------------------- */
 
 struct target *backlog_target(struct dispatcher *d, const char *name)
@@ -263,7 +265,7 @@ void backlog_expand(struct dispatcher *d)
 /* --- retention ----------------------------------------------------------------------------- */
 
 /* Once an hour, in steps that hold the store's lock for a few milliseconds each. */
-void backlog_prune(struct dispatcher *d)
+static void prune(struct dispatcher *d)
 {
 	int64_t now_ms = clock_wall_ms();
 	size_t removed;
@@ -279,4 +281,19 @@ void backlog_prune(struct dispatcher *d)
 		return;
 	}
 	d->next_prune_ms = clock_mono_ms() + (d->retention.done ? PRUNE_EVERY_MS : PRUNE_PAUSE_MS);
+}
+
+static void sync_store(struct dispatcher *d)
+{
+	if (!d->store || clock_mono_ms() < d->next_sync_ms)
+		return;
+	d->next_sync_ms = clock_mono_ms() + SYNC_EVERY_MS;
+	if (store_sync(d->store) != STORE_OK)
+		backlog_store_failed(d, "sync");
+}
+
+void backlog_maintain(struct dispatcher *d)
+{
+	prune(d);
+	sync_store(d);
 }

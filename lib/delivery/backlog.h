@@ -38,7 +38,7 @@ struct dispatcher {
 	unsigned slots_used; /* all three */
 
 	struct store_retention retention;
-	int64_t next_prune_ms; /* clock_mono_ms() */
+	int64_t next_prune_ms, next_sync_ms; /* clock_mono_ms() */
 
 	bool stopping, reload, more_new, handlers_unreadable;
 	int64_t next_scan_ms, last_activity_ms; /* clock_mono_ms() */
@@ -68,7 +68,7 @@ void backlog_refresh_target(struct dispatcher *d, struct target *t);
 /* Some of the new events become deliveries; d->more_new tells whether there are more. */
 void backlog_expand(struct dispatcher *d);
 
-/* A step of retention, where one is due. */
-void backlog_prune(struct dispatcher *d);
+/* A step of what keeps the store in shape, where one is due. */
+void backlog_maintain(struct dispatcher *d);
 
 #endif

@@ -164,7 +164,7 @@ static void loop(struct dispatcher *d)
 		work_advance(d);
 		backlog_expand(d);
 		work_settle(d);
-		backlog_prune(d);
+		backlog_maintain(d);
 		work_start(d);
 	}
 }

@@ -7,6 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/xalloc.h"
+#include "lib/store/identity.h"
 #include "lib/store/sqlite.h"
 
 /* Migration N takes a database from user_version N to N + 1. Never change one that was
@@ -85,6 +86,10 @@ static const char *const migrations[] = {
 	"  duration_ms INTEGER NOT NULL,"
 	"  attempts INTEGER NOT NULL,"
 	"  PRIMARY KEY (target, span, bucket_ms, duration_ms)) WITHOUT ROWID;",
+
+	/* Identities have a table in a file of its own, see identity.h. */
+	"DROP INDEX event_identity;"
+	"INSERT INTO meta VALUES ('database', randomblob(16));",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 
@@ -308,8 +313,11 @@ static enum store_status configure(struct store *s, enum store_role role)
 struct store *store_open(const char *path, enum store_role role, enum store_status *status, struct buf *err)
 {
 	struct store *s = xcalloc(1, sizeof *s);
-	int rc = sqlite3_open_v2(path, &s->db,
-	                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	int rc;
+
+	s->identity_path = xasprintf("%s-identity", path);
+	rc = sqlite3_open_v2(path, &s->db,
+	                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 
 	*status = rc == SQLITE_OK ? configure(s, role) : sqlite_status(s, rc);
 	if (*status == STORE_OK)
@@ -328,6 +336,8 @@ void store_close(struct store *s)
 	for (i = 0; i < s->nstatements; i++)
 		sqlite3_finalize(s->statements[i].stmt);
 	sqlite3_close(s->db);
+	identity_close(s->identities);
+	free(s->identity_path);
 	buf_free(&s->error);
 	free(s);
 }

@@ -30,6 +30,8 @@ struct store {
 	size_t nstatements;
 	struct sqlite_tally tally;
 	int64_t expanded; /* the last event that was expanded in this transaction; 0: none */
+	char *identity_path; /* see identity.h; opened by who stores events */
+	struct identity_table *identities;
 };
 
 /* Remember what SQLite says of the last call, and what that means to the caller. */

@@ -69,6 +69,10 @@ struct store_event_in {
  * equal identities one is stored, the other is a duplicate. */
 enum store_status store_put_events(struct store *s, struct store_event_in *const *events, size_t n);
 
+/* Now and then, by the dispatcher: bring to disk what would have to be made anew after a reboot
+ * otherwise. May take seconds, and keeps nobody waiting. */
+enum store_status store_sync(struct store *s);
+
 /* --- the dispatcher -------------------------------------------------------------------- */
 
 struct store_new_event {
