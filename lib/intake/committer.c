@@ -173,11 +173,12 @@ void committer_stop(struct committer *c)
 	free(c);
 }
 
-void commit_one(const char *store_path, struct intake *in, struct intake_verdict *out)
+struct store *commit_one(const char *store_path, struct intake *in, struct intake_verdict *out)
 {
 	struct store_event_in *event = &in->event;
 	struct opened opened = { 0 };
 
 	intake_stored(put(&opened, store_path, &event, 1), out);
-	close_store(&opened);
+	free(opened.path);
+	return opened.store;
 }

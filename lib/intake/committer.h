@@ -27,7 +27,9 @@ void committer_submit(struct committer *c, struct commit_item *first, struct com
 /* Store what was handed over, answer it, end the thread. */
 void committer_stop(struct committer *c);
 
-/* The same for one item on the caller's thread, with a store opened for it: a CGI call. */
-void commit_one(const char *store_path, struct intake *in, struct intake_verdict *out);
+/* The same for one item on the caller's thread, with a store opened for it: a CGI call. The caller
+ * closes what is returned (may be NULL) once it has answered: closing the last connection to a store
+ * tidies it up, which the sender need not wait for. */
+struct store *commit_one(const char *store_path, struct intake *in, struct intake_verdict *out);
 
 #endif

@@ -27,6 +27,7 @@ int server_run_cgi(struct conf *conf)
 {
 	struct limiter *limiter = NULL;
 	struct intake_verdict verdict;
+	struct store *store = NULL;
 	struct exchange x;
 	bool stored = false, failed;
 	int fd;
@@ -37,13 +38,14 @@ int server_run_cgi(struct conf *conf)
 		limiter = limiter_open(conf->state_dir);
 	exchange_receive(&x, conf, limiter, &verdict);
 	if (verdict.code == INTAKE_ACCEPTED) {
-		commit_one(conf->store_path, &x.intake, &verdict);
+		store = commit_one(conf->store_path, &x.intake, &verdict);
 		stored = verdict.code == INTAKE_ACCEPTED && !x.intake.event.duplicate;
 	}
 	exchange_answer(&x, &verdict);
 	failed = x.request.failed;
 	request_finish(&x.request, x.body_read ? 0 : SIZE_MAX, &fd);
 	release_web_server();
+	store_close(store);
 	if (stored)
 		launch_or_wake(conf);
 	limiter_close(limiter);
