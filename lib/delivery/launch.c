@@ -36,8 +36,16 @@ static pid_t read_holder(int fd)
 	return (pid_t)strtol(text, NULL, 10);
 }
 
-/* A holder that reads no wake-ups is about to leave (or has just begun): wait for that, since an
- * event that it does not see any more may be why we were started. */
+/* A child that was forked and not executed yet keeps the lock of a dispatcher that was killed. */
+static bool holder_is_alive(int fd)
+{
+	pid_t pid = read_holder(fd);
+
+	return pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH;
+}
+
+/* A holder that reads no wake-ups is about to leave (or has just begun), one that was killed is
+ * gone: wait for that, since an event that it does not see any more may be why we were started. */
 static int lock_or_wait(const char *state_dir, int fd)
 {
 	int wake_fd = -1, tries = LEAVING_MS / 10;
@@ -45,7 +53,7 @@ static int lock_or_wait(const char *state_dir, int fd)
 	while (flock(fd, LOCK_EX | LOCK_NB)) {
 		if (errno != EWOULDBLOCK)
 			return -1;
-		if (wake_is_read(state_dir, &wake_fd) || tries-- == 0) {
+		if ((holder_is_alive(fd) && wake_is_read(state_dir, &wake_fd)) || tries-- == 0) {
 			if (wake_fd >= 0)
 				close(wake_fd);
 			errno = EWOULDBLOCK;
