@@ -318,6 +318,12 @@ enum store_status store_hold(struct store *s, const char *target, const char *re
 
 /* --- at start ---------------------------------------------------------------------------- */
 
+/* A handler may be back since the dispatcher that held it has ended. */
+static enum store_status lift_holds(struct store *s)
+{
+	return sqlite_run(s, sqlite_prepare(s, "UPDATE target SET held = '' WHERE held <> ''"));
+}
+
 enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
@@ -342,7 +348,7 @@ enum store_status store_each_running(struct store *s, store_running_fn *fn, void
 	}
 	sqlite3_reset(stmt);
 	if (status == STORE_NOT_FOUND)
-		status = STORE_OK;
+		status = lift_holds(s);
 	for (i = 0; i < n; i++) {
 		if (status == STORE_OK)
 			status = fn(ctx, s, &rows[i]);

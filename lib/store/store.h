@@ -148,7 +148,8 @@ enum store_status store_waiting_for(struct store *s, const char *target, struct 
 void store_waiting_free(struct store_waiting *w, size_t n);
 
 /* For the holder of the dispatcher's lock, at start: deliveries that say "running" belong to a
- * dispatcher that died. Calls FN for each; FN records it with store_finish(). */
+ * dispatcher that died. Calls FN for each; FN records it with store_finish(). What that one held is
+ * held no more. */
 struct store_running {
 	int64_t delivery_seq;
 	const char *target;
