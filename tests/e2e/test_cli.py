@@ -1,29 +1,38 @@
 """The command line tool, command by command: what each does, each error, what people and programs read."""
 
 import contextlib
+import datetime
+import errno
+import fcntl
 import http.server
 import json
 import os
+import pty
 import pwd
 import re
+import select
 import shutil
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import ntrvsta  # noqa: E402
+import seed  # noqa: E402
 import tap  # noqa: E402
 import webservers  # noqa: E402
 from ntrvsta import Site, event, read_file, sign, wait_for  # noqa: E402
 
-COMMANDS = ("init", "check", "serve", "dispatch", "send", "sign", "verify", "secret", "events", "logs", "failed", "retry")
+COMMANDS = ("init", "check", "serve", "dispatch", "send", "sign", "verify", "secret", "events", "logs", "stats", "failed",
+            "retry", "recover", "cancel", "prune")
 OFF = {"dispatch": {"start": "off"}}
 LIGHTTPD = webservers.program("lighttpd")
 ROOT = os.geteuid() == 0
@@ -37,6 +46,36 @@ def tool(*args, env=None, stdin=b"", cwd="/"):
     done = subprocess.run([ntrvsta.TOOL, *args], input=stdin, capture_output=True, timeout=60, env=env, cwd=cwd)
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done
+
+
+def on_terminal(site, *args, columns=80, env=None):
+    """`ntrvsta ARGS` on a terminal: its exit status, and all that it wrote there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = site.environment({"TERM": "xterm", "LANG": "C.UTF-8", **(env or {})})
+    child = site.spawn([site.tool_path, *args], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        except OSError as e:
+            if e.errno != errno.EIO:
+                raise
+            more = b""
+        if not more:
+            break
+        text += more
+    os.close(ours)
+    return child.wait(60), text.decode().replace("\r\n", "\n")
+
+
+def sql(site, *statements):
+    """Change the database behind the programs' backs."""
+    db = sqlite3.connect(site.db_file, timeout=20, isolation_level=None)
+    for statement in statements:
+        db.execute(statement)
+    db.close()
 
 
 class Case(unittest.TestCase):
@@ -129,9 +168,26 @@ class Usage(Case):
             (["logs", "a", "b"], "wants one handler at most"),
             (["logs", "../x"], "can't be a handler's name"),
             (["logs", "--status", "bad"], "--status wants failed, success or pending"),
+            (["logs", "--follow", "--until", "1h"], "--until does not go with --follow"),
+            (["logs", "--follow", "--status", "pending"], "--follow shows attempts"),
+            (["stats", "a", "b"], "wants one handler at most"),
+            (["stats", "a..b"], "can't be a handler's name"),
+            (["stats", "--range", "2h"], "--range wants 1h, 24h, 7d or 30d, not '2h'"),
             (["failed", "a", "b"], "wants one handler at most"),
             (["failed", "/etc"], "can't be a handler's name"),
             (["retry"], "wants the id of a delivery"),
+            (["recover", "--since", "1h"], "wants the name of one handler"),
+            (["recover", "all/a", "all/b", "--since", "1h"], "wants the name of one handler"),
+            (["recover", "all/a"], "wants --since"),
+            (["recover", "all/../a", "--since", "1h"], "can't be a handler's name"),
+            (["recover", "all/a", "--since", "noon"], "--since wants a time"),
+            (["recover", "all/a", "--since", "1h", "--until", "noon"], "--until wants a time"),
+            (["recover", "all/a", "--since", "1h", "--until", "2h"], "--until is not later than --since"),
+            (["recover", "all/a", "--since", "1h", "--dryrun"], "did you mean --dry-run"),
+            (["cancel"], "wants the id of a delivery"),
+            (["cancel", "dlv_x", "--handler", "all/a"], "not both"),
+            (["cancel", "--handler", "../a"], "can't be a handler's name"),
+            (["prune", "x"], "takes no operand"),
         ):
             with self.subTest(" ".join(args)):
                 done = tool(*args)
@@ -182,6 +238,9 @@ class Usage(Case):
             with self.subTest(command):
                 self.assertEqual(site.tool(command, "--json"), {"data": [], "has_more": False})
                 self.assertRegex(site.tool(command).stdout, r"\A(No|Nothing) [^\n]*\.\n\Z")
+        self.assertEqual(site.tool("stats", "--json")["data"], [])
+        self.assertRegex(site.tool("stats").stdout, r"\ntotal +0 +0 +0 +- +0 +- +- +-\n\Z")
+        self.assertEqual(site.tool("prune", "--json")["removed"], 0)
 
 
 class Init(Case):
@@ -529,7 +588,7 @@ class Check(Case):
         self.assertFalse(os.path.exists(site.db_file), "a check makes no database")
         site.cgi(event())
         site.dispatch_once()
-        self.assertRegex(self.findings(site, "ok"), "1 events, of their deliveries 0 waiting, 0 succeeded, 1 failed")
+        self.assertRegex(self.findings(site, "ok"), "0 new events, 0 deliveries waiting, 0 running, 1 failed")
         self.assertRegex(self.findings(site, "note"), "ntrvsta failed")
         with sqlite3.connect(site.db_file) as db:
             db.execute("PRAGMA user_version = 9999")
@@ -550,6 +609,85 @@ class Check(Case):
         ntrvsta.stop(child)
         site.configure({"dispatch": {"start": "auto"}})
         self.assertRegex(self.findings(site, "ok"), "does not run; ntrvsta-fcgi starts it")
+
+
+    def test_unserved(self):
+        """work that is due and that nobody does, whoever has to start the dispatcher"""
+        site = self.site(settings={**OFF, "handlers": {"retry_schedule": "1h"}}, handlers={"a.b": "exit 75"})
+        site.cgi(event("a.b"))
+        self.assertNotRegex(self.findings(site, "warning"), "does not run", "just came")
+        sql(site, "UPDATE event SET received_ms = received_ms - 600000")
+        for start, pattern in (("off", "work has been due for 10m.*systemd or cron has to run"),
+                               ("auto", "work has been due for 10m.*ntrvsta-fcgi would start it")):
+            site.configure({"dispatch": {"start": start}})
+            self.assertRegex(self.findings(site, "warning"), pattern)
+        site.configure(OFF)
+        site.dispatch_once()
+        self.assertNotRegex(self.findings(site, "warning"), "does not run", "the retry is not due")
+        sql(site, f"UPDATE delivery SET due_ms = {seed.now_ms() - 900000}")
+        self.assertRegex(self.findings(site, "warning"), "does not run, and work has been due for 15m")
+
+    def test_overdue(self):
+        """a handler that can't keep up is named, with how long its next delivery has been due"""
+        site = self.site(settings=OFF, handlers={"a.b": "touch $OUT/started; while [ ! -e $OUT/go ]; do sleep 0.01; done",
+                                                 "a.c": "exit 0"})
+        site.cgi(event("a.b", n=1))
+        site.start_dispatcher()
+        site.output("started")
+        site.cgi(event("a.b", n=2))
+        site.cgi(event("a.c"))
+        wait_for(lambda: len(site.tool("logs", "--status", "pending", "--json")["data"]) == 2, 10, "the second waits")
+        self.assertEqual(self.findings(site, "warning"), "")
+        sql(site, "UPDATE delivery SET updated_ms = updated_ms - 420000 WHERE state = 'pending'")
+        self.assertRegex(self.findings(site, "warning"), r"\Aa.b has 2 deliveries waiting, the next one has been due for 7m")
+        self.assertNotIn("a.c", self.findings(site, "warning"))
+        with open(os.path.join(site.out, "go"), "w"):
+            pass
+        wait_for(lambda: site.tool("check", "--json")["warnings"] == 0, 10, "nothing waits any more")
+
+    def test_always_failing(self):
+        """a handler that failed each time in the last 24 hours is named, one that succeeded once is not"""
+        site = self.site(settings=OFF, handlers={"a.bad": "exit 100", "a.mixed": "[ -e $OUT/x ] && exit 100; touch $OUT/x"})
+        for name in ("a.bad", "a.bad", "a.mixed", "a.mixed"):
+            site.cgi(event(name, n=len(site.stored())))
+        site.dispatch_once()
+        warnings = self.findings(site, "warning")
+        self.assertRegex(warnings, "a.bad has failed each time in the last 24 hours, 2 times: see 'ntrvsta logs a.bad")
+        self.assertNotIn("a.mixed", warnings)
+
+    def test_held(self):
+        """a handler that was removed while deliveries wait is named, with what to do"""
+        site = self.site(settings={**OFF, "handlers": {"retry_schedule": "1h"}}, handlers={"a.b": "exit 75"})
+        site.cgi(event("a.b"))
+        site.dispatch_once()
+        os.unlink(os.path.join(site.handlers, "a.b"))
+        self.assertRegex(self.findings(site, "warning"),
+                         "a.b was removed while 1 of its deliveries wait: .*ntrvsta cancel --handler a.b")
+        site.tool("cancel", "--handler", "a.b")
+        self.assertNotIn("was removed", self.findings(site, "warning"))
+
+    def test_unused_batch(self):
+        """a batch size for a handler that does not exist"""
+        site = self.site(settings={**OFF, "handler all/10-bulk": {"batch": "500"}}, handlers={"all/10-log": "exit 0"})
+        self.assertRegex(self.findings(site, "warning"), r"\[handler all/10-bulk\].* no such handler, so its batch = 500")
+
+    @unittest.skipUnless(ROOT, "only root can mount")
+    def test_space(self):
+        """a disk that will be full before retention removes anything; one that is full soon"""
+        site = self.site(settings={**OFF, "source ntrvsta": {"max_body": "8M"}, "store": {"retain_events": "30d"}})
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150m,mode=0700", "none", site.state], capture_output=True)
+        if done.returncode != 0:
+            self.skipTest(f"can't mount a tmpfs here: {done.stderr}")
+        self.addCleanup(subprocess.run, ["umount", "-l", site.state])
+        site.cgi(event("a.b", filling="x" * 7_000_000))
+        sql(site, "UPDATE event SET received_ms = received_ms - 86400000", "PRAGMA wal_checkpoint(TRUNCATE)")
+        self.assertRegex(self.findings(site, "warning"), r"grows by about \d+ MiB a day, and \d+ MiB are free: full in \d+ days, "
+                                                         "while events are kept for 30d")
+        site.configure({"store": {"retain_events": "2d"}})
+        self.assertNotRegex(self.findings(site, "warning"), "grows by", "retention comes first")
+        with open(os.path.join(site.state, "filling"), "wb") as f:
+            f.write(b"x" * 100_000_000)
+        self.assertRegex(self.findings(site, "warning"), r"\d+ MiB are free on its file system")
 
 
 @unittest.skipUnless(LIGHTTPD, "lighttpd is not installed")
@@ -1220,6 +1358,22 @@ class Watching(Case):
         with open(os.path.join(site.out, "go"), "w"):
             pass
 
+    def test_held(self):
+        """what waits for a handler that was removed says so, until it is back"""
+        site = self.filled()
+        os.rename(os.path.join(site.handlers, "a.slow"), os.path.join(site.dir, "a.slow"))
+        site.dispatch_once()
+        row = site.tool("logs", "--status", "pending", "--json")["data"][0]
+        self.assertEqual((row["target"], row["held"]), ("a.slow", "the handler was removed"))
+        self.assertRegex(site.tool("logs", "a.slow").stdout, "pending .* held: the handler was removed, last: .*75")
+        self.assertRegex(site.tool("events", "show", row["event_id"]).stdout,
+                         rf"\n{row['id']}  a.slow  pending, held: the handler was removed\n")
+        os.rename(os.path.join(site.dir, "a.slow"), os.path.join(site.handlers, "a.slow"))
+        site.dispatch_once()
+        row = site.tool("logs", "--status", "pending", "--json")["data"][0]
+        self.assertEqual((row["target"], row["held"]), ("a.slow", None))
+        self.assertRegex(site.tool("logs", "a.slow").stdout, "pending .* due in")
+
     def test_dispatcher_is_started(self):
         """with start = auto, retry and replay start the dispatcher, silently"""
         site = self.site(settings=OFF, handlers={"a.b": "exit 100"})
@@ -1243,10 +1397,14 @@ class Watching(Case):
         self.assertEqual(site.cgi(body, headers={"X-Ntrvsta-Idempotency-Key": "k\x1b[31m\u202e"}).status, 200)
         site.dispatch_once()
         event_id = site.tool("events", "--json")["data"][0]["id"]
-        for args in (("events",), ("events", "show", event_id), ("logs",), ("failed",)):
+        for args in (("events",), ("events", "show", event_id), ("logs",), ("failed",), ("stats",), ("check",)):
             with self.subTest(" ".join(args[:2])):
                 text = site.tool(*args).stdout
                 self.assertIsNone(UNSAFE.search(text), repr(text))
+        with following(site) as follower:
+            text = follower.line() + "\n"
+        self.assertIn("forged: line", text)
+        self.assertIsNone(UNSAFE.search(text), repr(text))
         doc = site.tool("events", "show", event_id, "--json")
         output = doc["deliveries"][0]["attempts"][0]["output"]
         self.assertEqual(output, "\x1b]0;title\x07\r\x1b[2Jgone\ufffd\x9b\u202ex\nforged: line\n", "JSON escapes it instead")
@@ -1257,7 +1415,9 @@ class Watching(Case):
         """root is sent away from a state directory of somebody else, whose files it would make its own"""
         site = self.site(settings=OFF)
         site.install()
+        site.handler("a.b", "exit 0")
         for args in (["events"], ["logs"], ["failed"], ["retry", "dlv_x"], ["events", "replay", "evt_x"], ["dispatch", "--once"],
+                     ["stats"], ["recover", "a.b", "--since", "1h"], ["cancel", "dlv_x"], ["prune"],
                      ["serve", "--listen", "127.0.0.1:0"]):
             with self.subTest(" ".join(args)):
                 self.fails(tool(*args, env=site.environment()), f"belongs to {ntrvsta.web_user().pw_name}: .*sudo -u")
@@ -1272,6 +1432,547 @@ class Watching(Case):
         for args in (["events"], ["logs"], ["retry", "dlv_x"], ["dispatch", "--once"]):
             with self.subTest(" ".join(args)):
                 self.fails(site.tool(*args, check=False), re.escape(site.state))
+
+
+class Follower:
+    """`ntrvsta logs --follow`, line by line."""
+
+    def __init__(self, child):
+        self.child = child
+        self.pending = b""
+
+    def line(self, timeout=10):
+        """The next line, without its end."""
+        deadline = time.monotonic() + timeout
+        while b"\n" not in self.pending:
+            ready, _, _ = select.select([self.child.stdout], [], [], max(0, deadline - time.monotonic()))
+            if not ready:
+                raise AssertionError(f"no line came within {timeout} s, only {self.pending!r}")
+            more = os.read(self.child.stdout.fileno(), 65536)
+            if not more:
+                raise AssertionError(f"it ended: {self.child.wait()}")
+            self.pending += more
+        line, _, self.pending = self.pending.partition(b"\n")
+        return line.decode()
+
+    def has_open(self, path):
+        folder = f"/proc/{self.child.pid}/fd"
+        return path in [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+
+    def interrupt(self):
+        """Ctrl-C. Its exit status, and what it still had to say."""
+        self.child.send_signal(signal.SIGINT)
+        rest = self.pending + self.child.stdout.read()
+        return self.child.wait(10), rest
+
+
+@contextlib.contextmanager
+def following(site, *args):
+    child = site.spawn([site.tool_path, "logs", "--follow", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, env=site.environment())
+    try:
+        yield Follower(child)
+    finally:
+        ntrvsta.stop(child, signal.SIGINT)
+
+
+class Following(Case):
+    def site_with(self, **handlers):
+        return self.site(settings={**OFF, "handlers": {"retry_schedule": ""}},
+                         handlers={k.replace("_", "."): v for k, v in handlers.items()})
+
+    def run_one(self, site, name, **data):
+        self.assertEqual(site.cgi(event(name, **data)).status, 200)
+        site.dispatch_once()
+
+    def test_as_they_happen(self):
+        """each attempt is a line, from before the database is made until Ctrl-C, which is no failure"""
+        site = self.site_with(a_good="echo fine", a_bad="echo broken; exit 3")
+        with following(site) as follower:
+            self.assertRegex(follower.child.stderr.readline(), b"waiting for the first event")
+            self.assertFalse(os.path.exists(site.db_file), "to look makes no database")
+            self.run_one(site, "a.good")
+            self.assertRegex(follower.line(), r"\A20\S+ \S+  success  a.good  a.good  1 +\S+  dlv_\w+  fine\Z")
+            self.run_one(site, "a.bad")
+            self.assertRegex(follower.line(), r"  failed   a.bad   a.bad   1 .* exit status 3: broken\Z")
+            self.assertEqual(follower.interrupt(), (0, b""))
+
+    def test_json(self):
+        """with --json each attempt is a document on a line of its own, the same as in the list"""
+        site = self.site_with(a_b="echo one; echo two")
+        with following(site, "--json") as follower:
+            self.run_one(site, "a.b")
+            one = json.loads(follower.line())
+            self.run_one(site, "a.b", n=2)
+            two = json.loads(follower.line())
+        self.assertEqual([two, one], site.tool("logs", "--json")["data"])
+        self.assertEqual(one["output"], "one\ntwo\n")
+
+    def test_begin(self):
+        """begins with the last attempts there are: ten, as many as --limit says, or those since a time"""
+        site = self.site_with(a_b="printf %s $NTRVSTA_EVENT_ID", a_c="exit 0")
+        for n in range(12):
+            site.cgi(event("a.b", n=n))
+        site.cgi(event("a.c"))
+        site.dispatch_once()
+        rows = list(reversed(site.tool("logs", "a.b", "--json", "--limit", "0")["data"]))
+        late = rows[8]["started_at"]
+        for args, begin in (((), lambda: rows[-10:]), (("--limit", "3"), lambda: rows[-3:]), (("--limit", "0"), lambda: rows),
+                            (("--since", "1h"), lambda: rows), (("--since", "0"), list),
+                            (("--since", late), lambda: [r for r in rows if r["started_at"] >= late]),
+                            (("--since", "1h", "--limit", "2"), lambda: rows[-2:])):
+            with self.subTest(" ".join(args)), following(site, "a.b", "--json", *args) as follower:
+                expected = list(begin())
+                self.assertEqual([json.loads(follower.line()) for _ in expected], expected)
+                wait_for(lambda: follower.has_open(site.db_file), 10, "it has begun")
+                self.run_one(site, "a.c", args=args)
+                self.run_one(site, "a.b", args=args)
+                rows.append(json.loads(follower.line()))
+                self.assertEqual(rows[-1], site.tool("logs", "a.b", "--json")["data"][0], "and nothing in between")
+
+    def test_filters(self):
+        """a handler, --event and --status narrow it; none is passed over where many are not wanted"""
+        site = self.site_with(a_good="exit 0", a_bad="exit 1", all_x="exit 0")
+        with following(site, "--status", "failed") as failed, following(site, "--event", "a.good", "--json") as good, \
+                following(site, "a.bad", "--json", "--status", "success") as none:
+            for n in range(5):
+                self.run_one(site, "a.bad", n=n)
+                self.assertIn("a.bad", failed.line())
+                self.run_one(site, "a.good", n=n)
+                self.assertEqual(json.loads(good.line())["event"], "a.good")
+            for follower in (failed, good, none):
+                self.assertEqual(follower.interrupt(), (0, b""))
+
+    def test_many(self):
+        """hundreds of attempts at once all come, in order"""
+        site = self.site(settings={**OFF, "handler a.b": {"batch": "1000"}}, handlers={"a.b": "cat >/dev/null"})
+        seed.backlog(site, 950, "a.b", event="a.b")
+        with following(site, "--json") as follower:
+            site.dispatch_once()
+            ids = [json.loads(follower.line())["event_id"] for _ in range(950)]
+        self.assertEqual(ids, [row[0] for row in site.stored()])
+
+    def test_reader_leaves(self):
+        """ends by itself, silently, once nobody reads what it prints"""
+        site = self.site_with(a_b="exit 0")
+        self.run_one(site, "a.b")
+        with following(site) as follower:
+            follower.line()
+            follower.child.stdout.close()
+            follower.child.wait(10)
+            self.assertEqual(follower.child.stderr.read(), b"")
+
+    def test_unknown_handler(self):
+        """a handler that is not there yet is awaited, with a word of warning"""
+        site = self.site_with(a_b="exit 0")
+        with following(site, "a.c") as follower:
+            self.assertRegex(follower.child.stderr.readline(), b"no handler a.c at present")
+            site.handler("a.c", "echo here")
+            self.run_one(site, "a.c")
+            self.assertIn("here", follower.line())
+
+
+class Recover(Case):
+    def test_failed(self):
+        """what a handler had given up begins anew; what waits or was done is left alone"""
+        site = self.site(settings={**OFF, "handlers": {"retry_schedule": "1h"}},
+                         handlers={"a.b/10-x": "exit 100", "a.b/20-y": "exit 0", "a.c": "exit 100"})
+        for n in range(3):
+            site.cgi(event("a.b", n=n))
+        site.cgi(event("a.c"))
+        site.dispatch_once()
+        site.handler("a.b/10-x", "exit 75")
+        site.tool("retry", site.tool("failed", "a.b/10-x", "--json")["data"][0]["id"])
+        site.dispatch_once()
+        doc = site.tool("recover", "a.b/10-x", "--since", "1h", "--dry-run", "--json")
+        self.assertEqual((doc["target"], doc["event"], doc["dry_run"], doc["recoverable"], doc["recovered"], doc["until"]),
+                         ("a.b/10-x", "a.b", True, 2, 0, None))
+        self.assertEqual(len(site.tool("failed", "--json")["data"]), 3, "a dry run changes nothing")
+        self.assertRegex(site.tool("recover", "a.b/10-x", "--since", "1h", "--dry-run").stdout,
+                         r"\A2 a.b events received from .* have no success for a.b/10-x.\nNothing was changed")
+        site.handler("a.b/10-x", "exit 0")
+        done = site.tool("recover", "a.b/10-x", "--since", "1h")
+        self.assertRegex(done.stdout, r"\n2 deliveries begin anew. See: ntrvsta logs a.b/10-x\n\Z")
+        site.dispatch_once()
+        self.assertEqual(len(site.tool("logs", "a.b/10-x", "--status", "success", "--json")["data"]), 2)
+        self.assertEqual(len(site.tool("logs", "a.b/20-y", "--json")["data"]), 3)
+        self.assertRegex(site.tool("recover", "a.b/10-x", "--since", "1h").stdout, "^0 a.b events .*: nothing to do")
+        self.assertEqual(site.tool("recover", "a.b/20-y", "--since", "1h", "--json")["recoverable"], 0)
+
+    def test_attempts_begin_anew(self):
+        """the schedule starts from the beginning"""
+        site = self.site(settings={**OFF, "handlers": {"retry_schedule": "0s 0s"}},
+                         handlers={"a.b": "echo $NTRVSTA_ATTEMPT >> $OUT/attempts; exit 1"})
+        site.cgi(event("a.b"))
+        for _ in range(2):
+            wait_for(lambda: site.dispatch_once() and site.tool("failed", "--json")["data"], 10, "it is given up")
+            site.tool("recover", "a.b", "--since", "1h")
+        self.assertEqual(read_file(os.path.join(site.out, "attempts")).split(), [b"1", b"2", b"3"] * 2)
+
+    def test_new_handler(self):
+        """a handler that came later gets the events from before, each kind those that it is for"""
+        site = self.site(settings=OFF)
+        for name in ("a.b", "a.b", "a.c", "all"):
+            site.cgi(event(name, n=len(site.stored())))
+        site.dispatch_once()
+        for handler, count in (("a.b/10-x", 2), ("a.c", 1), ("all/z", 4), ("a.d/x", 0)):
+            with self.subTest(handler):
+                site.handler(handler, "echo >> $OUT/" + handler.replace("/", "-"))
+                self.assertEqual(site.tool("recover", handler, "--since", "1h", "--json")["recovered"], count)
+        site.dispatch_once()
+        lines = {name: len(read_file(os.path.join(site.out, name)).split(b"\n")) - 1 for name in os.listdir(site.out)}
+        self.assertEqual(lines, {"a.b-10-x": 2, "a.c": 1, "all-z": 4})
+
+    def test_file_called_all(self):
+        """the file handlers/all is no handler for all events, but for one of that name"""
+        site = self.site(settings=OFF)
+        for name in ("a.b", "all"):
+            site.cgi(event(name))
+        site.dispatch_once()
+        site.handler("all", "exit 0")
+        doc = site.tool("recover", "all", "--since", "1h", "--json")
+        self.assertEqual((doc["event"], doc["recovered"]), ("all", 1))
+
+    def test_range(self):
+        """--since and --until bound when the event was received"""
+        site = self.site(settings=OFF, handlers={"a.b": "exit 100"})
+        for n in range(4):
+            site.cgi(event("a.b", n=n))
+        site.dispatch_once()
+        sql(site, "UPDATE event SET received_ms = received_ms - (5 - seq) * 3600000")  # 4, 3, 2 and 1 hours ago
+        for args, count in ((("--since", "30m"), 0), (("--since", "150m"), 2), (("--since", "150m", "--until", "90m"), 1),
+                            (("--since", "2020-01-01", "--until", "5h"), 0), (("--since", "2020-01-01"), 4)):
+            with self.subTest(" ".join(args)):
+                doc = site.tool("recover", "a.b", *args, "--dry-run", "--json")
+                self.assertEqual(doc["recoverable"], count)
+        self.assertEqual(site.tool("recover", "a.b", "--since", "150m", "--until", "90m", "--json")["recovered"], 1)
+        self.assertEqual(site.query("SELECT event_seq FROM delivery WHERE state = 'pending'"), [(3,)])
+
+    def test_refusals(self):
+        """a handler that would not run is refused, with the reason and what to do; nothing is changed"""
+        site = self.site(settings=OFF, handlers={"all/10-log": "exit 100"})
+        site.cgi(event("a.b"))
+        site.dispatch_once()
+        site.handler("all/plain", "exit 0", mode=0o644)
+        os.mkdir(os.path.join(site.handlers, "all", "folder"))
+        for name, pattern in (("all/10-lgo", f"no handler all/10-lgo below {site.handlers}; did you mean all/10-log\\?"),
+                              ("x.y/z", "no handler x.y/z .*'ntrvsta check'"), ("all/plain", r"all/plain would not run: .*chmod \+x"),
+                              ("all/folder", "would not run: a directory"), ("all", "no handler all")):
+            with self.subTest(name):
+                self.fails(site.tool("recover", name, "--since", "1h", check=False), pattern)
+        shutil.rmtree(site.handlers)
+        self.fails(site.tool("recover", "all/10-log", "--since", "1h", check=False), re.escape(site.handlers))
+        self.assertEqual(site.query("SELECT state FROM delivery"), [("failed",)])
+
+    def test_dispatcher_is_started(self):
+        """with start = auto it starts the dispatcher"""
+        site = self.site(settings=OFF)
+        site.cgi(event("a.b"))
+        site.dispatch_once()
+        site.configure({"dispatch": {"start": "auto"}})
+        site.handler("a.b", "echo > $OUT/.x; mv $OUT/.x $OUT/x")
+        done = site.tool("recover", "a.b", "--since", "1h")
+        self.assertEqual(done.stderr, "")
+        site.output("x")
+
+    def many(self, count=20000):
+        """A site where that many events are to be recovered."""
+        site = self.site(settings=OFF, handlers={"all/x": "exit 0"})
+        seed.backlog(site, count, "all/other", state="success", attempt=1)
+        return site
+
+    def test_progress(self):
+        """on a terminal one line is drawn over and over, never wider than that; the account follows"""
+        site = self.many()
+        status, text = on_terminal(site, "recover", "all/x", "--since", "1h", columns=60)
+        self.assertEqual(status, 0)
+        drawn = text[text.index("\r"):text.rindex("\n20000 deliveries")].split("\r")[1:]
+        self.assertGreater(len(drawn), 2)
+        for line in drawn:
+            self.assertTrue(line.endswith("\033[K"), line)
+            self.assertLess(len(line) - 3, 60)
+            self.assertRegex(line, r"\Arecover  ▕[█▏▎▍▌▋▊▉ ]+▏ +\d+%  \d+/20000 events|\A(recover)? +\d+%")
+        self.assertIn("100%  20000/20000 events", drawn[-1])
+        self.assertTrue(text.endswith("\n20000 deliveries begin anew. See: ntrvsta logs all/x\n"), text[-100:])
+
+    def test_plain_progress(self):
+        """elsewhere plain lines; with --json nothing but the document; ASCII where the locale wants that"""
+        for args, columns in (((), None), (("--json",), None), ((), 100)):
+            site = self.many(5000)
+            if columns:
+                status, text = on_terminal(site, "recover", "all/x", "--since", "1h", columns=columns, env={"LANG": "C"})
+                self.assertEqual(status, 0)
+                self.assertTrue(text.isascii(), text)
+                continue
+            done = site.tool("recover", "all/x", "--since", "1h", *args, check=False)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIsNone(UNSAFE.search(done.stdout))
+            if args:
+                self.assertEqual(json.loads(done.stdout)["recovered"], 5000)
+
+    def test_interrupted(self):
+        """Ctrl-C ends it between two steps; what was done stays, and the same command goes on"""
+        site = self.many(60000)
+        child = site.spawn([site.tool_path, "recover", "all/x", "--since", "1h", "--json"], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, env=site.environment())
+        count = "SELECT count(*) FROM delivery WHERE state = 'pending'"
+        wait_for(lambda: site.query(count)[0][0] > 0, 10, "it has begun")
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+        self.assertEqual(child.returncode, 1)
+        done = json.loads(out)["recovered"]
+        self.assertRegex(err.decode(), f"interrupted after {done} of 60000: the same command goes on")
+        self.assertEqual(site.query(count)[0][0], done)
+        self.assertEqual(site.tool("recover", "all/x", "--since", "1h", "--json")["recovered"], 60000 - done)
+
+
+class Cancel(Case):
+    def waiting(self, count=2):
+        site = self.site(settings={**OFF, "handlers": {"retry_schedule": "1h"}}, handlers={"a.b": "exit 75", "a.c": "exit 75"})
+        for n in range(count):
+            site.cgi(event("a.b", n=n))
+        site.cgi(event("a.c"))
+        site.dispatch_once()
+        return site
+
+    def pending(self, site):
+        return {r["id"]: r["target"] for r in site.tool("logs", "--status", "pending", "--json")["data"]}
+
+    def test_one(self):
+        """a delivery that waits is canceled by its id, and not tried any more; retry brings it back"""
+        site = self.waiting()
+        first, second = (i for i, target in self.pending(site).items() if target == "a.b")
+        self.assertEqual(site.tool("cancel", first).stdout, f"{first} is canceled.\n")
+        self.assertEqual(site.tool("cancel", second, "--json"), {"target": None, "canceled": 1, "ids": [second]})
+        self.assertEqual(list(self.pending(site).values()), ["a.c"])
+        sql(site, "UPDATE delivery SET due_ms = 1")
+        site.handler("a.b", "exit 0")
+        site.dispatch_once()
+        self.assertEqual(site.tool("logs", "a.b", "--status", "success", "--json")["data"], [])
+        site.tool("retry", first)
+        site.dispatch_once()
+        self.assertEqual(site.tool("logs", "a.b", "--status", "success", "--json")["data"][0]["delivery_id"], first)
+
+    def test_first_attempt(self):
+        """also one that nobody has tried yet"""
+        site = self.site(settings=OFF, handlers={"a.b": "exit 0"})
+        seed.backlog(site, 1, "a.b", event="a.b")
+        site.tool("cancel", *self.pending(site))
+        site.dispatch_once()
+        self.assertEqual(site.tool("logs", "--json")["data"], [])
+        self.assertEqual(site.tool("events", "--json")["data"][0]["status"], "canceled")
+
+    def test_handler(self):
+        """all that waits for a handler, also one that was removed; recover brings it back"""
+        site = self.waiting(3)
+        os.unlink(os.path.join(site.handlers, "a.b"))
+        site.dispatch_once()
+        self.assertEqual(site.tool("cancel", "--handler", "a.b").stdout, "3 deliveries of a.b are canceled.\n")
+        self.assertEqual(site.tool("cancel", "--handler", "a.b").stdout, "Nothing waits for a.b.\n")
+        self.assertEqual(site.tool("cancel", "--handler", "a.c", "--json"), {"target": "a.c", "canceled": 1, "ids": None})
+        self.assertEqual(self.pending(site), {})
+        site.handler("a.b", "exit 0")
+        self.assertEqual(site.tool("recover", "a.b", "--since", "1h", "--json")["recovered"], 3)
+
+    def test_many(self):
+        """a large backlog is canceled whole, in steps between which others get at the store"""
+        site = self.site(settings=OFF, handlers={"a.b": "exit 0"})
+        seed.backlog(site, 30000, "a.b", "a.c", event="a.b")
+        child = site.spawn([site.tool_path, "cancel", "--handler", "a.b", "--json"], stdout=subprocess.PIPE,
+                           env=site.environment())
+        for n in range(5):
+            self.assertEqual(site.cgi(event("a.x", n=n)).status, 200)
+        out, _ = child.communicate(timeout=60)
+        self.assertEqual(json.loads(out)["canceled"], 30000)
+        self.assertEqual(site.query("SELECT t.name, d.state, count(*) FROM delivery d JOIN target t ON t.id = d.target"
+                                    " GROUP BY 1, 2 ORDER BY 1"), [("a.b", "canceled", 30000), ("a.c", "pending", 30000)])
+
+    def test_refusals(self):
+        """what runs, what has ended, what does not exist; one refusal does not keep the others"""
+        site = self.site(settings=OFF, handlers={"a.b": "touch $OUT/started; while [ ! -e $OUT/go ]; do sleep 0.01; done",
+                                                 "a.c": "exit 0"})
+        site.cgi(event("a.c"))
+        site.dispatch_once()
+        done_id = site.tool("logs", "--json")["data"][0]["delivery_id"]
+        site.cgi(event("a.b"))
+        site.start_dispatcher()
+        site.output("started")
+        running, = self.pending(site)
+        event_id = site.tool("events", "--json")["data"][0]["id"]
+        for args, pattern in (((running,), "runs now"), ((done_id,), "its status is success"), ((event_id,), "is an event's id"),
+                              (("dlv_" + "0" * 26,), "no delivery dlv_0"), (("--handler", "a.bb"), "did you mean a.b")):
+            with self.subTest(pattern):
+                self.fails(site.tool("cancel", *args, check=False), pattern)
+        with open(os.path.join(site.out, "go"), "w"):
+            pass
+        site = self.waiting(1)
+        waits = next(iter(self.pending(site)))
+        done = site.tool("cancel", "dlv_" + "0" * 26, waits, check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, f"{waits} is canceled.\n"))
+
+
+class Stats(Case):
+    FIELDS = {"total_deliveries", "successful_deliveries", "failed_deliveries", "pending_deliveries", "success_rate", "p50_ms",
+              "p95_ms", "from", "to"}
+
+    def filled(self):
+        """One handler that succeeded twice and was given up once, one that waits for a retry, one that never ran."""
+        site = self.site(settings={**OFF, "handlers": {"retry_schedule": "1h"}},
+                         handlers={"a.mixed": "grep -q bad && exit 100; exit 0", "a.slow": "exit 75", "all.x/y": "exit 0"})
+        for name, n in (("a.mixed", 1), ("a.mixed", 2), ("a.mixed", "bad"), ("a.slow", 1)):
+            site.cgi(event(name, n=n))
+        site.dispatch_once()
+        return site
+
+    def test_numbers(self):
+        """the numbers of each handler and of all, under the names of the API"""
+        site = self.filled()
+        doc = site.tool("stats", "--json")
+        rows = {r["target"]: r for r in doc["data"]}
+        self.assertEqual(list(rows), ["a.mixed", "a.slow", "all.x/y"])
+        for row in (*rows.values(), doc["total"]):
+            self.assertLess(self.FIELDS, set(row))
+        names = ("total_deliveries", "successful_deliveries", "failed_deliveries", "pending_deliveries", "success_rate",
+                 "attempts", "failed_attempts")
+        self.assertEqual([rows["a.mixed"][n] for n in names], [3, 2, 1, 0, 66.66, 3, 1])
+        self.assertEqual([rows["a.slow"][n] for n in names], [1, 0, 0, 1, None, 1, 1])
+        self.assertEqual([rows["all.x/y"][n] for n in names], [0, 0, 0, 0, None, 0, 0])
+        self.assertEqual([doc["total"][n] for n in names], [4, 2, 1, 1, 66.66, 4, 2])
+        self.assertEqual((rows["all.x/y"]["p50_ms"], rows["all.x/y"]["oldest_waiting_at"]), (None, None))
+        self.assertEqual(rows["a.slow"]["oldest_waiting_at"],
+                         site.tool("events", "--event", "a.slow", "--json")["data"][0]["received_at"])
+        one = site.tool("stats", "a.mixed", "--json")
+        self.assertEqual([one[n] for n in names], [rows["a.mixed"][n] for n in names])
+        self.assertEqual((one["target"], one["range"]), ("a.mixed", "24h"))
+
+    def test_percentiles(self):
+        """p50 and p95 are those of the attempts, by nearest rank"""
+        site = self.site(settings=OFF, handlers={"a.b": "exit 0"})
+        for n in range(30):
+            site.cgi(event("a.b", n=n))
+        site.dispatch_once()
+        took = sorted(ms for ms, in site.query("SELECT duration_ms FROM attempt"))
+        doc = site.tool("stats", "a.b", "--json")
+        self.assertEqual((doc["p50_ms"], doc["p95_ms"]), (took[14], took[28]))
+
+    def test_ranges(self):
+        """a range is made of whole minutes or hours, the present one counted; from and to say so"""
+        site = self.filled()
+        for name, seconds, bucket, count in (("1h", 3600, 60, 60), ("24h", 86400, 3600, 24), ("7d", 7 * 86400, 3600, 168),
+                                             ("30d", 30 * 86400, 3600, 720)):
+            with self.subTest(name):
+                before = time.time()
+                doc = site.tool("stats", "--range", name, "--json")
+                start, end = (self.seconds(doc["total"][n]) for n in ("from", "to"))
+                self.assertEqual((start % bucket, doc["range"]), (0, name))
+                self.assertTrue(before - 0.01 <= end <= time.time() + 0.01)
+                self.assertTrue(seconds - bucket <= end - start <= seconds)
+                buckets = doc["total"]["buckets"]
+                self.assertEqual(len(buckets), count)
+                self.assertEqual([self.seconds(b["from"]) for b in buckets], [start + i * bucket for i in range(count)])
+                self.assertEqual((sum(b["attempts"] for b in buckets), sum(b["failed_attempts"] for b in buckets)), (4, 2))
+                self.assertEqual(doc["total"]["attempts"], 4)
+
+    @staticmethod
+    def seconds(text):
+        return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+    def test_only_the_range(self):
+        """what ended before the range does not count in it"""
+        site = self.filled()
+        sql(site, "UPDATE tally SET bucket_ms = bucket_ms - 3 * 86400000",
+            "UPDATE duration SET bucket_ms = bucket_ms - 3 * 86400000")
+        self.assertEqual([site.tool("stats", "--range", r, "--json")["total"]["attempts"] for r in ("1h", "24h", "7d", "30d")],
+                         [0, 0, 4, 4])
+
+    def test_text(self):
+        """a table with a total, and a chart in which failed attempts can be told; plain ASCII"""
+        site = self.filled()
+        done = site.tool("stats")
+        self.assertTrue(done.stdout.isascii())
+        self.assertIsNone(UNSAFE.search(done.stdout))
+        self.assertRegex(done.stdout, r"\nHANDLER +SUCCESS +FAILED +WAITING +RATE +ATTEMPTS +P50 +P95 +OLDEST WAITING\n")
+        self.assertRegex(done.stdout, r"\na.mixed +2 +1 +0 +66.66% +3 +\d+ms +\d+ms +-\n")
+        self.assertRegex(done.stdout, r"\na.slow +0 +0 +1 +- +1 +\d+ms +\d+ms +\d+\w+\n")
+        self.assertRegex(done.stdout, r"\nall.x/y +0 +0 +0 +- +0 +- +- +-\ntotal +2 +1 +1 +66.66% +4 ")
+        self.assertRegex(done.stdout, r"\nAttempts in each hour, x failed:\n4 \| +###\n( +\| +###\n){2}( +\| +xxx\n){3}0 \+-{72}\n")
+        self.assertRegex(done.stdout, r"\n +20\d\d-\d\d-\d\d \d\d:00 +20\d\d-\d\d-\d\d \d\d:\d\d\n\Z")
+        text = site.tool("stats", "a.mixed").stdout
+        self.assertRegex(text, r"Deliveries +3 ended: 2 success, 1 failed \(66.66% success\)\n")
+        self.assertRegex(text, r"\nAttempts +3, of which 1 failed\n")
+        self.assertRegex(site.tool("stats", "a.slow").stdout, r"\nWaiting +1, the oldest for \d+\w+\n")
+        self.assertNotIn("|", site.tool("stats", "all.x/y").stdout, "no chart of nothing")
+
+    def test_terminal(self):
+        """on a terminal blocks, as wide as that is; ASCII where the locale is; colour unless NO_COLOR"""
+        site = self.filled()
+        for columns, env, pattern in ((80, {}, "█"), (40, {"NO_COLOR": "1"}, "▒"), (120, {"LANG": "C"}, "#"),
+                                      (60, {"LC_ALL": "C"}, "#"), (33, {"LANG": "de_DE.ISO-8859-1"}, "x")):
+            for name in ("1h", "24h", "7d", "30d"):
+                with self.subTest(f"{columns} columns, {env}, {name}"):
+                    status, text = on_terminal(site, "stats", "a.mixed", "--range", name, columns=columns, env=env)
+                    self.assertEqual(status, 0)
+                    chart = text[text.index("Attempts in each"):]
+                    self.assertIn(pattern, chart)
+                    self.assertEqual(chart.isascii(), bool({"LANG", "LC_ALL"} & set(env)))
+                    self.assertEqual("\033[31m" in chart, "NO_COLOR" not in env)
+                    for line in re.sub(r"\033\[\d*m", "", chart).split("\n")[1:]:
+                        self.assertLessEqual(len(line), columns)
+
+    def test_handlers(self):
+        """a handler that is gone is shown while there is something to tell; an unknown one is named"""
+        site = self.filled()
+        os.unlink(os.path.join(site.handlers, "a.mixed"))
+        self.assertEqual([r["target"] for r in site.tool("stats", "--json")["data"]], ["a.mixed", "a.slow", "all.x/y"])
+        sql(site, "DELETE FROM tally WHERE target = (SELECT id FROM target WHERE name = 'a.mixed')")
+        self.assertEqual([r["target"] for r in site.tool("stats", "--json")["data"]], ["a.slow", "all.x/y"])
+        self.assertEqual(site.tool("stats", "a.mixed", "--json")["attempts"], 0)
+        self.fails(site.tool("stats", "a.slwo", check=False), r"no handler a.slwo .* did you mean a.slow\?")
+
+    def test_begins_anew(self):
+        """a delivery that begins anew counts no more until it ends again"""
+        site = self.filled()
+        site.tool("retry", site.tool("failed", "--json")["data"][0]["id"])
+        doc = site.tool("stats", "a.mixed", "--json")
+        self.assertEqual([doc[n] for n in ("successful_deliveries", "failed_deliveries", "pending_deliveries", "success_rate")],
+                         [2, 0, 1, 100.0])
+
+
+class Prune(Case):
+    def test_old_events(self):
+        """removes what is too old, and nothing that waits or failed a short while ago; says what it did"""
+        site = self.site(settings={**OFF, "store": {"retain_events": "1d", "retain_failed": "3d"},
+                                   "handlers": {"retry_schedule": "1h"}},
+                         handlers={"a.good": "exit 0", "a.bad": "exit 100", "a.slow": "exit 75"})
+        for name in ("a.good", "a.bad", "a.slow", "a.none"):
+            site.cgi(event(name))
+        site.dispatch_once()
+        site.cgi(event("a.new"))
+        self.assertRegex(site.tool("prune").stdout, r"\ANo event that may go is older than 24h00m.\n")
+        sql(site, "UPDATE event SET received_ms = received_ms - 2 * 86400000")
+        doc = site.tool("prune", "--json")
+        self.assertEqual((doc["removed"], doc["file"], doc["file_bytes"]), (2, site.db_file, os.path.getsize(site.db_file)))
+        self.assertEqual([e[2] for e in site.stored()], ["a.bad", "a.slow", "a.new"])
+        sql(site, "UPDATE delivery SET updated_ms = updated_ms - 4 * 86400000")
+        self.assertRegex(site.tool("prune").stdout, rf"\A1 event was removed.\n{site.db_file}: \d+\.\d MiB, its journal ")
+        self.assertEqual([e[2] for e in site.stored()], ["a.slow", "a.new"])
+        self.assertEqual(site.query("SELECT count(*) FROM attempt"), [(1,)])
+
+    def test_many(self):
+        """many in small steps, with a bar of what is known; calls are taken meanwhile; the file does not grow again"""
+        site = self.site(settings={**OFF, "store": {"retain_events": "1d"}}, handlers={"a.b": "exit 0"})
+        old = seed.now_ms() - 2 * seed.DAY_MS
+        seed.backlog(site, 20000, "a.b", state="success", attempt=1, received_ms=old, output="x" * 100)
+        size = os.path.getsize(site.db_file)
+        ours = threading.Thread(target=lambda: [site.cgi(event("a.x", n=n)) for n in range(5)])
+        ours.start()
+        status, text = on_terminal(site, "prune")
+        ours.join()
+        self.assertEqual(status, 0)
+        self.assertRegex(text, r"\rprune  \d+ events removed.*\033\[K\n20000 events were removed.\n")
+        self.assertEqual([e[2] for e in site.stored()], ["a.x"] * 5)
+        seed.backlog(site, 15000, "a.b", state="success", attempt=1, received_ms=old, output="x" * 100)
+        self.assertLessEqual(os.path.getsize(site.db_file), size * 1.05)
 
 
 class Dispatch(Case):
@@ -1306,7 +2007,7 @@ class Dispatch(Case):
 
     def test_bad_log(self):
         """a log that can't be opened is named"""
-        site = self.site(settings={**OFF, "log": {"security": "/no/such/folder/log"}})
+        site = self.site(settings={**OFF, "log": {"target": "/no/such/folder/log"}})
         self.fails(site.tool("dispatch", "--once", check=False), "/no/such/folder/log: can't be opened")
 
 
@@ -1326,8 +2027,8 @@ class Manual(Case):
         for command in COMMANDS:
             with self.subTest(command):
                 part = re.search(rf"(?ms)^\.Ss {command}\b.*?(?=^\.S[sh] )", page).group()
-                documented = set(re.findall(r"Fl -([a-z]+)", part))
-                helped = set(re.findall(r"--([a-z]+)", tool(command, "--help").stdout.split("Examples:")[0]))
+                documented = set(re.findall(r"Fl -([a-z-]+)", part))
+                helped = set(re.findall(r"--([a-z-]+)", tool(command, "--help").stdout.split("Examples:")[0]))
                 self.assertEqual(documented - {"config", "json", "help"}, helped - {"config", "json", "help"})
 
 
