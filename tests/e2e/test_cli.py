@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import textwrap
 import threading
 import time
 import unittest
@@ -1457,7 +1458,9 @@ class Follower:
 
     def has_open(self, path):
         folder = f"/proc/{self.child.pid}/fd"
-        return path in [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+        with contextlib.suppress(OSError):  # one that was closed meanwhile
+            return path in [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+        return False
 
     def interrupt(self):
         """Ctrl-C. Its exit status, and what it still had to say."""
@@ -2015,11 +2018,34 @@ class Manual(Case):
     PAGE = os.path.join(ntrvsta.SRCDIR, "man", "ntrvsta.1")
 
     def test_lint(self):
-        """the manual page has nothing for mandoc to complain about"""
+        """no manual page has anything for mandoc to complain about"""
         if not shutil.which("mandoc"):
             self.skipTest("mandoc is not installed")
-        done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", self.PAGE], capture_output=True)
-        self.assertEqual(done.stdout + done.stderr, b"")
+        folder = os.path.dirname(self.PAGE)
+        for name in sorted(os.listdir(folder)):
+            with self.subTest(name):
+                done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", os.path.join(folder, name)], capture_output=True)
+                self.assertEqual(done.stdout + done.stderr, b"")
+
+    @unittest.skipUnless(all(map(shutil.which, ("mandoc", "jq", "sqlite3"))), "mandoc, jq or sqlite3 is not installed")
+    def test_batch_example(self):
+        """the batch handler in the manual works: the good events of a batch go through, the bad one ends up alone"""
+        page = os.path.join(ntrvsta.SRCDIR, "man", "ntrvsta-handlers.7")
+        text = subprocess.run(["mandoc", "-T", "ascii", "-O", "width=150", page], capture_output=True, check=True).stdout
+        example = re.search(r"(?ms)^ +#!/bin/sh\n +# All of a batch.*?^ +END$", re.sub(r".\x08", "", text.decode())).group()
+        site = self.site(settings={**OFF, "handlers": {"retry_schedule": "0s"},
+                                   "handler session.completed/20-warehouse": {"batch": "500"}},
+                         handlers={"session.completed/20-warehouse": textwrap.dedent(example) + "\n"})
+        for n in range(7):
+            site.cgi(event(**({"session": {"id": f"it's \"{n}\", x", "overall_score": n}} if n != 3 else {"other": {}})))
+        wait_for(lambda: site.tool("dispatch", "--once", env={"HOME": site.out})
+                 and not site.tool("logs", "--status", "pending", "--json")["data"], 10, "all is done")
+        with sqlite3.connect(os.path.join(site.out, "scores.db")) as db:
+            rows = db.execute("SELECT session, score FROM score ORDER BY score").fetchall()
+        db.close()
+        self.assertEqual(rows, [(f"it's \"{n}\", x", str(n)) for n in (0, 1, 2, 4, 5, 6)])
+        failed = site.tool("failed", "--json")["data"]
+        self.assertEqual([(r["event_id"], r["error_code"]) for r in failed], [(site.stored()[3][0], "permanent")])
 
     def test_complete(self):
         """the manual page and the help of each command name the same options"""

@@ -119,9 +119,13 @@ static void check_defaults(const struct conf *c, const char *what)
 	CHECK_INT(h->concurrency, 1, "%s: [handlers] concurrency", what);
 	check_schedule(&h->retry_schedule, default_steps, 9, what);
 	CHECK_INT(h->output_limit, 65536, "%s: output_limit 64K", what);
+	CHECK_INT(h->batch, 1, "%s: batch 1", what);
+	CHECK_INT(c->retain_events_ms, INT64_C(30) * 86400000, "%s: retain_events 30d", what);
+	CHECK_INT(c->retain_failed_ms, INT64_C(90) * 86400000, "%s: retain_failed 90d", what);
 	CHECK(c->pass_env && !c->pass_env[0], "%s: pass_env is an empty list", what);
 	CHECK_INT(c->nhandlers, 0, "%s: no overrides", what);
 	CHECK_INT(c->log_level, LOG_LEVEL_INFO, "%s: level info", what);
+	CHECK_STR(c->log_target, "stderr", "%s: target stderr", what);
 	CHECK_STR(c->log_security, "stderr", "%s: security stderr", what);
 }
 
@@ -187,6 +191,7 @@ static void test_every_value(void)
 		"; another\n"
 		"[log]\n"
 		"level=debug\n"
+		"target = /var/log/ntrvsta.log\n"
 		"security = log/security.log\n"
 		"\n"
 		"[source other] ; behind a header\n"
@@ -198,6 +203,8 @@ static void test_every_value(void)
 		"secret_file = ./keys/../secret\n"
 		"[store]\n"
 		"url = sqlite:/var/lib/ntrvsta/events.db\n"
+		"retain_events = 12h\n"
+		"retain_failed = 2d\n"
 		"[web]\n"
 		"base = /hooks/ntrvsta/\n"
 		"  threads = 3\n"
@@ -212,6 +219,7 @@ static void test_every_value(void)
 		"concurrency = 2\n"
 		"retry_schedule =\t5s  10m\t2h\n"
 		"output_limit = 1K\n"
+		"batch = 10000\n"
 		"pass_env = SLACK_URL  _x9\n";
 	static const int64_t steps[] = { 5000, 600000, 7200000 };
 	struct conf *c;
@@ -221,6 +229,7 @@ static void test_every_value(void)
 	if (!c)
 		return;
 	CHECK_INT(c->log_level, LOG_LEVEL_DEBUG, "level");
+	CHECK_STR(c->log_target, "/var/log/ntrvsta.log", "target in a file");
 	check_path(c->log_security, "log/security.log", "security in a file, relative to the folder");
 	CHECK_INT(c->nsources, 2, "two sources");
 	CHECK_STR(c->sources[0].name, "other", "in the order of the file");
@@ -233,6 +242,8 @@ static void test_every_value(void)
 	CHECK_STR(c->sources[1].path, "/webhooks/second-1.x", "the default path has the label");
 	CHECK_STR(c->store_path, "/var/lib/ntrvsta/events.db", "url with an absolute path");
 	CHECK_STR(c->state_dir, "/var/lib/ntrvsta", "the state directory is the store's folder");
+	CHECK_INT(c->retain_events_ms, INT64_C(12) * 3600000, "retain_events");
+	CHECK_INT(c->retain_failed_ms, INT64_C(2) * 86400000, "retain_failed");
 	CHECK_STR(c->web_base, "/hooks/ntrvsta", "base, without the slash at its end");
 	CHECK_INT(c->web_threads, 3, "threads, on an indented line");
 	CHECK_INT(c->web_rate_per_hour, 1800, "rate_limit");
@@ -244,6 +255,7 @@ static void test_every_value(void)
 	CHECK_INT(c->handler_defaults.concurrency, 2, "[handlers] concurrency");
 	check_schedule(&c->handler_defaults.retry_schedule, steps, 3, "retry_schedule");
 	CHECK_INT(c->handler_defaults.output_limit, 1024, "output_limit");
+	CHECK_INT(c->handler_defaults.batch, 10000, "batch");
 	CHECK_STR(c->pass_env[0], "SLACK_URL", "pass_env, first");
 	CHECK_STR(c->pass_env[1], "_x9", "pass_env, second");
 	CHECK(c->pass_env[2] == NULL, "pass_env, end");
@@ -316,7 +328,7 @@ static void test_overrides(void)
 	/* Both before [handlers]: the order in the file does not matter. */
 	snprintf(text, sizeof text,
 	         SOURCE "[handler session.completed/20-warehouse]\ntimeout = 2m\nconcurrency = 4\n"
-	                "[handler %s]\nretry_schedule = 9s\nkill_grace = 1s\noutput_limit = 2K\n"
+	                "[handler %s]\nretry_schedule = 9s\nkill_grace = 1s\noutput_limit = 2K\nbatch = 500\n"
 	                "[handler session.completed]\n"
 	                "[handlers]\ntimeout = 7s\noutput_limit = 8K\nretry_schedule = 1s 2s\n",
 	         long_name);
@@ -334,6 +346,7 @@ static void test_overrides(void)
 	CHECK_INT(conf_handler(c, long_name)->timeout_ms, 7000, "its timeout");
 	CHECK_INT(conf_handler(c, long_name)->kill_grace_ms, 1000, "its kill_grace");
 	CHECK_INT(conf_handler(c, long_name)->output_limit, 2048, "its output_limit");
+	CHECK_INT(conf_handler(c, long_name)->batch, 500, "its batch");
 	check_schedule(&conf_handler(c, long_name)->retry_schedule, steps, 1, "override");
 	CHECK_INT((int64_t)conf_handler(c, "session.completed")->retry_schedule.n, 2,
 	          "an empty override is as [handlers]");
@@ -385,8 +398,7 @@ static const struct refusal refusals[] = {
 	{ SOURCE "[web]\ntimeout = 1s\n", "3:it belongs to [handlers]" },
 	{ SOURCE "[handler all/a]\ndir = x\npass_env = A\n", "3:belongs to [handlers]|4:belongs to [handlers]" },
 	{ SOURCE "[web]\napi = on\ndashboard = on\n", "3:unknown key 'api'|4:unknown key 'dashboard'" },
-	{ SOURCE "[store]\nretain_events = 30d\n", "3:unknown key 'retain_events'" },
-	{ SOURCE "[handler all/a]\nbatch = 500\n", "3:unknown key 'batch'" },
+	{ SOURCE "[store]\nretain = 30d\n", "3:unknown key 'retain'" },
 	{ SOURCE "[web]\nthreads = 2\n\nthreads = 2\n", "5:'threads' is set at line 3 already" },
 
 	/* lines */
@@ -464,6 +476,12 @@ static const struct refusal refusals[] = {
 	{ SOURCE "[handler all/a]\ntimeout = x\n", "3:timeout wants a duration" },
 	{ SOURCE "[log]\nlevel = verbose\n", "3:level wants error, warn, info or debug, not 'verbose'" },
 	{ SOURCE "[log]\nlevel = INFO\n", "3:level wants error" },
+	{ SOURCE "[handlers]\nbatch = 0\n", "3:wants a number from 1 to 10000, not '0'" },
+	{ SOURCE "[handler all/a]\nbatch = 10001\n", "3:from 1 to 10000" },
+	{ SOURCE "[handler all/a]\nbatch = 1e3\n", "3:from 1 to 10000" },
+	{ SOURCE "[store]\nretain_events = 0\n", "3:a duration above 0" },
+	{ SOURCE "[store]\nretain_failed = forever\n", "3:a duration above 0" },
+	{ SOURCE "[log]\ntarget = stdout\n", "3:stderr, syslog or a file's path with a slash in it" },
 	{ SOURCE "[log]\nsecurity = sylsog\n", "3:stderr, syslog or a file's path with a slash in it" },
 	{ SOURCE "[log]\nsecurity =\n", "3:stderr, syslog or" },
 
