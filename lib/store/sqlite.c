@@ -96,6 +96,10 @@ static const char *const migrations[] = {
 /* The journal gives space back beyond this once a checkpoint has emptied it. */
 #define JOURNAL_LIMIT "67108864"
 
+/* Senders wait for a commit of intake. The dispatcher moves the journal to its place every 1000 pages,
+ * as is SQLite's way; intake does it itself only where that does not happen. */
+#define INTAKE_CHECKPOINT_PAGES 4000
+
 /* --- errors and statements -------------------------------------------------------------- */
 
 enum store_status sqlite_status(struct store *s, int rc)
@@ -307,6 +311,8 @@ static enum store_status configure(struct store *s, enum store_role role)
 		rc = sqlite3_exec(s->db,
 		                  "PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY;"
 		                  "PRAGMA journal_size_limit = " JOURNAL_LIMIT, NULL, NULL, NULL);
+	if (rc == SQLITE_OK && role == STORE_INTAKE)
+		rc = sqlite3_wal_autocheckpoint(s->db, INTAKE_CHECKPOINT_PAGES);
 	return rc == SQLITE_OK ? migrate(s) : sqlite_status(s, rc);
 }
 
