@@ -103,9 +103,7 @@ bool backlog_open_store(struct dispatcher *d)
 	return d->store != NULL;
 }
 
-/* A handler that was removed while deliveries wait for their next attempt: they keep waiting, with
- * a reason, and use up none of their attempts. (A first attempt is made, and says what is wrong.) */
-static void look_for_missing(struct dispatcher *d, struct target *t)
+void backlog_look_for_missing(struct dispatcher *d, struct target *t)
 {
 	char *path;
 	bool missing;
@@ -147,7 +145,7 @@ void backlog_scan(struct dispatcher *d)
 		else
 			t->first = false;
 		t->next_retry_ms = waiting[i].next_retry_ms;
-		look_for_missing(d, t);
+		backlog_look_for_missing(d, t);
 	}
 	store_waiting_free(waiting, n);
 	d->more_new = true;

@@ -62,6 +62,10 @@ void backlog_store_failed(struct dispatcher *d, const char *what);
 /* Look at all that waits, also what other programs have put back; open the store where needed. */
 void backlog_scan(struct dispatcher *d);
 
+/* A handler that was removed while deliveries wait for their next attempt: they keep waiting, with
+ * a reason, and use up none of their attempts. (A first attempt is made, and says what is wrong.) */
+void backlog_look_for_missing(struct dispatcher *d, struct target *t);
+
 /* Look at what waits for T. */
 void backlog_refresh_target(struct dispatcher *d, struct target *t);
 

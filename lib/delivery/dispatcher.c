@@ -38,7 +38,7 @@ static int wait_ms(const struct dispatcher *d)
 	for (i = 0; i < d->ntargets && !d->stopping; i++) {
 		const struct target *t = d->targets[i];
 
-		if (t->running == 0 && t->next_retry_ms != INT64_MAX && t->next_retry_ms > wall_ms &&
+		if (t->next_retry_ms != INT64_MAX && t->next_retry_ms > wall_ms &&
 		    now_ms + (t->next_retry_ms - wall_ms) < until_ms)
 			until_ms = now_ms + (t->next_retry_ms - wall_ms);
 	}
@@ -109,8 +109,10 @@ static void check_clock(struct dispatcher *d)
 	int64_t offset_ms = clock_wall_ms() - clock_mono_ms();
 	bool back = offset_ms < d->clock_offset_ms - CLOCK_STEP_MS;
 
+	if (!d->store)
+		return; /* looked at when it is back */
 	d->clock_offset_ms = offset_ms;
-	if (!back || !d->store)
+	if (!back)
 		return;
 	log_warn("the clock was set back: retries are planned anew");
 	if (store_rebase(d->store, clock_wall_ms()) != STORE_OK)
@@ -164,8 +166,8 @@ static void loop(struct dispatcher *d)
 		work_advance(d);
 		backlog_expand(d);
 		work_settle(d);
-		backlog_maintain(d);
 		work_start(d);
+		backlog_maintain(d);
 	}
 }
 

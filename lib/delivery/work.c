@@ -246,6 +246,17 @@ bool work_wanted(const struct dispatcher *d)
 	return false;
 }
 
+/* A handler may have gone since the last scan. */
+static void look_before_retries(struct dispatcher *d)
+{
+	int64_t now_ms = clock_wall_ms();
+	size_t i;
+
+	for (i = 0; d->store && i < d->ntargets; i++)
+		if (d->targets[i]->next_retry_ms <= now_ms && may_claim(d, d->targets[i]))
+			backlog_look_for_missing(d, d->targets[i]);
+}
+
 /* One commit for all that ended and all that begins. What is not committed stays on its list
  * and is tried again. */
 void work_settle(struct dispatcher *d)
@@ -253,6 +264,7 @@ void work_settle(struct dispatcher *d)
 	enum store_status status;
 	struct run *r;
 
+	look_before_retries(d);
 	if (!d->store || (!d->ended && !work_wanted(d)))
 		return;
 	status = store_begin(d->store);
