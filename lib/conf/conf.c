@@ -87,6 +87,27 @@ bool conf_changed(const struct conf *c)
 	return false;
 }
 
+bool conf_secrets_usable(const struct conf *c)
+{
+	for (size_t i = 0; i < c->nsources; i++) {
+		struct buf err = BUF_INIT;
+		bool from_file = !getenv(SECRET_VARIABLE) || strcmp(c->sources[i].name, DEFAULT_SOURCE) != 0;
+		struct secrets *secrets = from_file ? secrets_load(c->sources[i].secret_file, &err) : NULL;
+
+		secrets_free(secrets);
+		buf_free(&err);
+		if (from_file && !secrets)
+			return false;
+	}
+	return true;
+}
+
+void conf_remember(struct conf *c)
+{
+	for (size_t i = 0; i < c->priv->nstamps; i++)
+		c->priv->stamps[i] = take_stamp(c->priv->stamps[i].path);
+}
+
 /* --- life and death ---------------------------------------------------------------------- */
 
 static struct conf *new_conf(char *path)

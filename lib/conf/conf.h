@@ -87,6 +87,13 @@ void conf_unref(struct conf *c); /* NULL is allowed */
 /* Has the file, or a secret file, changed on disk since this was loaded? Cheap: one stat each. */
 bool conf_changed(const struct conf *c);
 
+/* Could the secret files that C was loaded from be used now? */
+bool conf_secrets_usable(const struct conf *c);
+
+/* The files as they are now count as the ones that C was loaded from: for who has looked at a
+ * change and stays with C. Only the thread that asks conf_changed() may call it. */
+void conf_remember(struct conf *c);
+
 /* The settings of the handler NAME (its path below the handlers' folder). Never NULL; lives as
  * long as C. */
 const struct conf_handler *conf_handler(const struct conf *c, const char *name);

@@ -411,8 +411,16 @@ static void open_limiter(struct server *s)
 		log_error("no rate limits: %s/rate-limit: %s", s->conf->state_dir, strerror(errno));
 }
 
-/* A file that was changed and is broken shuts the door, as it would at start: whoever takes a secret
- * away means it. The senders call again. */
+static void use_conf(struct server *s, struct conf *conf)
+{
+	conf_unref(s->conf);
+	s->conf = conf;
+	s->largest_body = largest_body(conf);
+	open_limiter(s);
+}
+
+/* A changed file with a mistake leaves the old configuration in force, so that a slip of the editor
+ * stops nothing. A secret that can't be read any more shuts the door: whoever takes it away means it. */
 static void reload_conf(struct server *s)
 {
 	struct buf err = BUF_INIT;
@@ -423,15 +431,13 @@ static void reload_conf(struct server *s)
 	fresh = conf_load(s->conf ? s->conf->path : NULL, &err);
 	if (fresh) {
 		log_info("configuration loaded file=%s", fresh->path);
-		conf_unref(s->conf);
-		s->conf = fresh;
-		s->largest_body = largest_body(fresh);
-		open_limiter(s);
+		use_conf(s, fresh);
+	} else if (s->conf && conf_secrets_usable(s->conf)) {
+		log_error("the changed configuration is not used, the old one stays in force: %s", buf_str(&err));
+		conf_remember(s->conf);
 	} else if (s->conf) {
 		log_error("not configured any more, every request is answered with 503: %s", buf_str(&err));
-		conf_unref(s->conf);
-		s->conf = NULL;
-		s->largest_body = 0;
+		use_conf(s, NULL);
 	}
 	buf_free(&err);
 }

@@ -594,6 +594,18 @@ class Changing(FastCgiTest):
         self.site.write_secret("next")
         wait_for(lambda: program.call(event(n=4)).status == 401, 10, "the old secret counts no more")
 
+    def test_broken_while_it_runs(self):
+        """a changed configuration with a mistake leaves the old one in force, and the log says so"""
+        program = self.serve()
+        self.assertAccepted(program.call(event(n=1)))
+        self.site.write_config("[nonsense]\n")
+        wait_for(lambda: "stays in force" in program.logged(), 10, "the log says so")
+        self.assertIn(self.site.conf + ":1:", program.logged())
+        self.assertAccepted(program.call(event(n=2)))
+        os.unlink(self.site.secret_file)
+        self.site.write_config("[other nonsense]\n")
+        wait_for(lambda: program.call(event(n=3)).status == 503, 10, "a secret that is gone shuts the door all the same")
+
     def test_secret_removed(self):
         """a secret file that goes away or is emptied shuts the door"""
         program = self.serve()
