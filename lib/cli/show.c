@@ -244,16 +244,37 @@ static enum store_status show_deliveries(struct show *show, struct store *store,
 	return status;
 }
 
+static enum store_status show_all(struct show *show, struct store *store, const char *id)
+{
+	struct store_filter filter = { .event_id = id, .limit = 1 };
+	enum store_status status = store_list_events(store, &filter, show_event, show);
+
+	if (status == STORE_OK && show->found)
+		status = show_deliveries(show, store, id);
+	if (status == STORE_OK && show->found && show->json)
+		cli_print_json(json_object_get(show->json));
+	return status;
+}
+
+/* Nothing is written while a query is open: a pager that waits for a key would keep the store's
+ * journal growing. The C library lets standard output be replaced. */
 int cli_show_event(const struct cli *cli, struct store *store, const char *id)
 {
 	struct show show = { .json = cli->json ? json_object_new_object() : NULL };
-	struct store_filter filter = { .event_id = id, .limit = 1 };
-	enum store_status status = store_list_events(store, &filter, show_event, &show);
+	FILE *out = stdout, *memory;
+	enum store_status status;
+	char *text = NULL;
+	size_t len = 0;
 
-	if (status == STORE_OK && show.found)
-		status = show_deliveries(&show, store, id);
-	if (status == STORE_OK && show.found && show.json)
-		cli_print_json(json_object_get(show.json));
+	memory = open_memstream(&text, &len);
+	if (!memory)
+		return cli_fail(cli, "out of memory");
+	stdout = memory;
+	status = show_all(&show, store, id);
+	stdout = out;
+	fclose(memory);
+	fwrite(text, 1, len, stdout);
+	free(text);
 	json_object_put(show.json);
 	if (status != STORE_OK)
 		return cli_fail(cli, "%s", store_error(store));
