@@ -86,6 +86,7 @@ static enum store_status put(struct opened *o, const char *path, struct store_ev
 	if (status != STORE_OK)
 		return status;
 	status = store_put_events(o->store, events, n);
+	FAULT_POINT("stored");
 	if (status != STORE_OK) {
 		log_error("events not stored: %s, events=%zu", store_error(o->store), n);
 		/* A connection that failed once may be of no use any more: begin anew next time. */
@@ -106,7 +107,6 @@ static void commit_group(struct committer *c, struct commit_item *group, size_t 
 	for (item = group; item; item = item->next)
 		events[i++] = &item->intake->event;
 	status = put(&c->opened, group->store_path, events, n);
-	FAULT_POINT("stored");
 	for (i = 0; i < n; i++)
 		any_new |= status == STORE_OK && !events[i]->duplicate;
 	intake_stored(status, &verdict);
