@@ -2,7 +2,9 @@
  * loop, its input a file of BODY bytes, and prints runs a second. The yardstick for handlers.py.
  *
  *     spawn SCRIPT COUNT WIDTH BODY */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
