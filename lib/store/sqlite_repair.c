@@ -263,38 +263,43 @@ static enum store_status remove_event(struct store *s, int64_t event_seq)
 	return status;
 }
 
-/* The next event that has its deliveries and is old enough; events are about in the order of their
- * times, so that the first one that is too young ends the search. */
-static enum store_status next_old(struct store *s, const struct store_retention *r, int64_t *seq)
+/* The next event that has its deliveries: *OLD tells whether it is old enough. Events are about in the
+ * order of their times, so that the first one that is too young ends the search; but not one from the
+ * future, which came while the clock was wrong. */
+static enum store_status next_event(struct store *s, const struct store_retention *r, int64_t now_ms,
+                                    int64_t *seq, bool *old)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
 		"SELECT seq, received_ms FROM event WHERE seq > ?1"
 		" AND seq <= (SELECT value FROM meta WHERE key = 'expanded') ORDER BY seq LIMIT 1");
 	enum store_status status;
+	int64_t received_ms;
 
 	sqlite3_bind_int64(stmt, 1, r->after_seq);
 	status = sqlite_next(s, stmt);
 	if (status == STORE_OK) {
 		*seq = sqlite3_column_int64(stmt, 0);
-		if (sqlite3_column_int64(stmt, 1) >= r->events_before_ms)
+		received_ms = sqlite3_column_int64(stmt, 1);
+		*old = received_ms < r->events_before_ms;
+		if (!*old && received_ms <= now_ms)
 			status = STORE_NOT_FOUND;
 	}
 	sqlite3_reset(stmt);
 	return status;
 }
 
-static enum store_status prune_one(struct store *s, struct store_retention *r, size_t *removed)
+static enum store_status prune_one(struct store *s, struct store_retention *r, int64_t now_ms, size_t *removed)
 {
-	bool held = false;
+	bool held = false, old = false;
 	int64_t seq = 0;
-	enum store_status status = next_old(s, r, &seq);
+	enum store_status status = next_event(s, r, now_ms, &seq, &old);
 
-	if (status == STORE_OK)
+	if (status == STORE_OK && old)
 		status = is_held(s, r, seq, &held);
-	if (status == STORE_OK && !held)
+	if (status == STORE_OK && old && !held)
 		status = remove_event(s, seq);
 	if (status == STORE_OK) {
-		*removed += !held;
+		*removed += old && !held;
 		r->after_seq = seq;
 	}
 	return status;
@@ -310,7 +315,7 @@ enum store_status store_prune(struct store *s, struct store_retention *r, int64_
 	if (status != STORE_OK)
 		return status;
 	for (i = 0; i < max && status == STORE_OK; i++)
-		status = prune_one(s, &at, removed);
+		status = prune_one(s, &at, now_ms, removed);
 	at.done = status == STORE_NOT_FOUND;
 	if (at.done)
 		status = sqlite_prune_tallies(s, now_ms);

@@ -47,8 +47,11 @@ def database(site):
 
 
 @contextlib.contextmanager
-def without_indexes(db):
-    """Indexes are made anew at the end, which is faster than keeping them up to date."""
+def without_indexes(db, count):
+    """Many rows: indexes are made anew at the end, which is faster than keeping them up to date."""
+    if count < 50_000:
+        yield
+        return
     indexes = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
     for name, _ in indexes:
         db.execute(f"DROP INDEX {name}")
@@ -66,7 +69,7 @@ def backlog(site, count, *targets, event="session.completed", received_ms=None, 
         after, = db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()
         values = {"count": count, "after": after, "event": event, "received_ms": received_ms or now_ms(), "state": state,
                   "attempt": attempt, "due_ms": due_ms, "body": body, "output": output}
-        with without_indexes(db):
+        with without_indexes(db, count):
             db.execute(EVENTS, values)
             for name in targets:
                 db.execute("INSERT OR IGNORE INTO target (name) VALUES (?)", (name,))
