@@ -65,7 +65,8 @@ static const char *const migrations[] = {
 
 	/* Groups: `batch` is shared by deliveries that run together, `grouped` counts their attempts
 	 * of that kind, `output_of` is the attempt that holds the output of all. Statistics: counts
-	 * by minute, hour and day, and how often an attempt took how many milliseconds. */
+	 * by minute, hour and day, and how often an attempt took how many milliseconds; filled with
+	 * what happened before. */
 	"ALTER TABLE delivery ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE delivery ADD COLUMN grouped INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE attempt ADD COLUMN output_of INTEGER NOT NULL DEFAULT 0;"
@@ -85,7 +86,20 @@ static const char *const migrations[] = {
 	"  bucket_ms INTEGER NOT NULL,"
 	"  duration_ms INTEGER NOT NULL,"
 	"  attempts INTEGER NOT NULL,"
-	"  PRIMARY KEY (target, span, bucket_ms, duration_ms)) WITHOUT ROWID;",
+	"  PRIMARY KEY (target, span, bucket_ms, duration_ms)) WITHOUT ROWID;"
+	"CREATE TEMP TABLE span AS SELECT 0 AS span, 60000 AS ms UNION ALL SELECT 1, 3600000 UNION ALL SELECT 2, 86400000;"
+	"INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts)"
+	"  SELECT target, span, (started_ms + duration_ms) / ms * ms, count(*), sum(outcome <> 'success')"
+	"  FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;"
+	"INSERT INTO tally (target, span, bucket_ms, successful, failed)"
+	"  SELECT target, span, updated_ms / ms * ms, sum(state = 'success'), sum(state = 'failed')"
+	"  FROM span, delivery WHERE state IN ('success', 'failed') GROUP BY 1, 2, 3"
+	"  ON CONFLICT (target, span, bucket_ms)"
+	"  DO UPDATE SET successful = excluded.successful, failed = excluded.failed;"
+	"INSERT INTO duration"
+	"  SELECT target, span, (started_ms + duration_ms) / ms * ms, duration_ms, count(*)"
+	"  FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3, 4;"
+	"DROP TABLE temp.span;",
 
 	/* Identities have a table in a file of its own, see identity.h. */
 	"DROP INDEX event_identity;"

@@ -77,7 +77,7 @@ enum store_status sqlite_flush_tally(struct store *s); /* before each commit */
 /* A delivery that ended in STATE at ENDED_MS begins anew: it counts no more. */
 enum store_status sqlite_untally_delivery(struct store *s, int64_t target, int64_t ended_ms, const char *state);
 
-/* Counts that no range reaches any more. */
-enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms);
+/* Remove some of the counts that no range reaches any more; *DONE where none are left. */
+enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *done);
 
 #endif

@@ -316,9 +316,8 @@ enum store_status store_prune(struct store *s, struct store_retention *r, int64_
 		return status;
 	for (i = 0; i < max && status == STORE_OK; i++)
 		status = prune_one(s, &at, now_ms, removed);
-	at.done = status == STORE_NOT_FOUND;
-	if (at.done)
-		status = sqlite_prune_tallies(s, now_ms);
+	if (status == STORE_NOT_FOUND)
+		status = sqlite_prune_tallies(s, now_ms, &at.done);
 	status = sqlite_leave(s, true, status);
 	if (status == STORE_OK)
 		*r = at;

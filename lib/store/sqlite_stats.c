@@ -106,24 +106,31 @@ enum store_status sqlite_untally_delivery(struct store *s, int64_t target, int64
 	return status == STORE_OK ? sqlite_flush_tally(s) : status;
 }
 
-enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms)
+/* What to remove of one table at a time, so that nobody waits long for the lock. */
+#define PRUNE_ROWS 1000
+#define OUTDATED(table, key) \
+	"DELETE FROM " table " WHERE (" key ") IN (SELECT " key " FROM " table \
+	" WHERE target IN (SELECT id FROM target) AND span = ?1 AND bucket_ms < ?2 LIMIT ?3)"
+
+enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *done)
 {
 	enum store_status status = STORE_OK;
 	int span;
 
+	*done = true;
 	for (span = 0; status == STORE_OK && span < (int)NSPANS; span++) {
 		sqlite3_stmt *steps[] = {
-			sqlite_prepare(s, "DELETE FROM tally WHERE target IN (SELECT id FROM target)"
-			                  " AND span = ?1 AND bucket_ms < ?2"),
-			sqlite_prepare(s, "DELETE FROM duration WHERE target IN (SELECT id FROM target)"
-			                  " AND span = ?1 AND bucket_ms < ?2"),
+			sqlite_prepare(s, OUTDATED("tally", "target, span, bucket_ms")),
+			sqlite_prepare(s, OUTDATED("duration", "target, span, bucket_ms, duration_ms")),
 		};
 		size_t i;
 
 		for (i = 0; status == STORE_OK && i < 2; i++) {
 			sqlite3_bind_int(steps[i], 1, span);
 			sqlite3_bind_int64(steps[i], 2, now_ms - spans[span].keep_ms);
+			sqlite3_bind_int(steps[i], 3, PRUNE_ROWS);
 			status = sqlite_run(s, steps[i]);
+			*done = *done && sqlite3_changes(s->db) < PRUNE_ROWS;
 		}
 	}
 	return status;
