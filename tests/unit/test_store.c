@@ -413,6 +413,650 @@ static void test_refusals(void)
 	free(path);
 }
 
+/* --- groups ------------------------------------------------------------------------------ */
+
+/* COUNT events for "x", named "0", "1", ... by their bodies. */
+static struct store *with_events(size_t count)
+{
+	static const char *const targets[] = { "x" };
+	char *path = new_path();
+	struct store *s = must_open(path, STORE_DISPATCH);
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		char body[16];
+		struct store_event_in e;
+
+		snprintf(body, sizeof body, "%zu", i);
+		e = make_event("a", body);
+		put(s, &e);
+	}
+	while (expand_all(s, targets, 1) > 0)
+		;
+	free(path);
+	return s;
+}
+
+/* Claim up to MAX in a commit of its own; what they are as "0 1 2 ", and their places in SEQS. */
+static const char *claim_group(struct store *s, enum store_claim_kind kind, int64_t now_ms, size_t max, int64_t *seqs,
+                               size_t *n)
+{
+	static char text[256];
+	struct store_claim claims[64];
+	size_t i, len = 0;
+
+	text[0] = '\0';
+	store_begin(s);
+	store_claim(s, "x", kind, now_ms, max, claims, n);
+	store_commit(s);
+	for (i = 0; i < *n; i++) {
+		len += (size_t)snprintf(text + len, sizeof text - len, "%.*s ", (int)claims[i].body_len, claims[i].body);
+		seqs[i] = claims[i].seq;
+		store_claim_free(&claims[i]);
+	}
+	return text;
+}
+
+/* All N failed in their ATTEMPT, and go on from DUE_MS in two groups of which the first has HALF; GROUPED: as several. */
+static void fail_group(struct store *s, const int64_t *seqs, size_t n, size_t half, int attempt, int64_t due_ms)
+{
+	struct store_attempt a = {
+		.attempt = attempt, .next_state = "pending", .due_ms = due_ms, .grouped = n > 1, .started_ms = 3000,
+		.duration_ms = 5, .outcome = "retry", .error_code = "exit", .error_message = "", .exit_code = 1,
+		.output = "shared", .output_len = 6,
+	};
+	int64_t output_in = 0;
+	size_t i;
+
+	store_begin(s);
+	for (i = 0; i < n; i++) {
+		a.delivery_seq = seqs[i];
+		a.group = i < half ? (half > 1 ? seqs[0] : 0) : (n - half > 1 ? seqs[half] : 0);
+		CHECK_INT(store_finish(s, &a, &output_in), STORE_OK, "recorded");
+	}
+	store_commit(s);
+}
+
+struct outputs {
+	size_t rows, bytes;
+};
+
+static int add_output(void *ctx, const struct store_attempt_row *row)
+{
+	struct outputs *o = ctx;
+
+	o->rows++;
+	o->bytes += row->output_len;
+	return 0;
+}
+
+static void test_groups(void)
+{
+	struct store *s = with_events(12);
+	struct store_filter all = { 0 };
+	struct outputs outputs = { 0, 0 };
+	int64_t seqs[64], one;
+	struct store_claim c;
+	size_t n;
+
+	CHECK_STR(claim_group(s, STORE_CLAIM_FIRST, 10, 5, seqs, &n), "0 1 2 3 4 ", "a group in order of arrival");
+	fail_group(s, seqs, n, 3, 1, 5000);
+	store_list_attempts(s, &all, add_output, &outputs);
+	CHECK(outputs.rows == 5 && outputs.bytes == 5 * 6, "each shows the output of its group");
+	CHECK_STR(claim_group(s, STORE_CLAIM_RETRY, 4999, 9, seqs, &n), "", "not before it is due");
+	CHECK_STR(claim_group(s, STORE_CLAIM_RETRY, 5000, 9, seqs, &n), "0 1 2 ", "then one half alone");
+	CHECK_STR(claim_group(s, STORE_CLAIM_RETRY, 5000, 1, &one, &n), "3 ", "of the other one no more than asked for");
+	CHECK_STR(claim_group(s, STORE_CLAIM_RETRY, 5000, 9, &one, &n), "4 ", "and then the rest of it");
+	fail_group(s, seqs, 3, 2, 2, 6000);
+	CHECK(claim(s, "x", STORE_CLAIM_RETRY, 6000, &c) == STORE_OK && c.attempt == 3 && c.grouped == 2,
+	      "attempts in a group are told apart");
+	store_claim_free(&c);
+	CHECK_STR(claim_group(s, STORE_CLAIM_FIRST, 10, 50, seqs, &n), "5 6 7 8 9 10 11 ", "new events are a group of their own");
+	store_close(s);
+}
+
+static void test_group_bytes(void)
+{
+	static const char *const targets[] = { "x" };
+	size_t size = 6 * 1024 * 1024, n;
+	char *path = new_path(), *body = xmalloc(size);
+	struct store *s = must_open(path, STORE_DISPATCH);
+	struct store_claim claims[8];
+	int i;
+
+	memset(body, ' ', size);
+	for (i = 0; i < 5; i++) {
+		struct store_event_in e = make_event("a", "");
+		struct store_event_in *p = &e;
+
+		body[0] = (char)('0' + i);
+		e.body = body;
+		e.body_len = size;
+		bytes_sha256(body, size, e.identity);
+		store_put_events(s, &p, 1);
+	}
+	expand_all(s, targets, 1);
+	store_begin(s);
+	CHECK_INT(store_claim(s, "x", STORE_CLAIM_FIRST, 10, 8, claims, &n), STORE_OK, "large bodies are claimed");
+	store_commit(s);
+	CHECK_INT((int64_t)n, 3, "but none more once 16 MiB are reached");
+	while (n > 0)
+		store_claim_free(&claims[--n]);
+	store_close(s);
+	free(body);
+	free(path);
+}
+
+struct groups_seen {
+	size_t n;
+	int64_t group;
+	bool same;
+};
+
+static enum store_status note_group(void *ctx, struct store *s, const struct store_running *r)
+{
+	struct groups_seen *g = ctx;
+	struct store_attempt a = {
+		.delivery_seq = r->delivery_seq, .attempt = r->attempt, .next_state = "pending", .due_ms = 7000, .group = r->group,
+		.outcome = "retry", .error_code = "interrupted", .error_message = "", .exit_code = -1, .output = "",
+	};
+	int64_t output_in = 0;
+
+	g->same = g->n == 0 || (g->same && r->group == g->group);
+	g->group = r->group;
+	g->n++;
+	return store_finish(s, &a, &output_in);
+}
+
+static void test_interrupted_group(void)
+{
+	struct store *s = with_events(6);
+	struct groups_seen seen = { 0, 0, true };
+	int64_t seqs[64];
+	size_t n;
+
+	claim_group(s, STORE_CLAIM_FIRST, 10, 4, seqs, &n);
+	store_each_running(s, note_group, &seen);
+	CHECK(seen.n == 4 && seen.same && seen.group != 0, "a group whose dispatcher died is still one");
+	CHECK_STR(claim_group(s, STORE_CLAIM_RETRY, 7000, 9, seqs, &n), "0 1 2 3 ", "and runs together again");
+	store_close(s);
+}
+
+/* --- hold, cancel, recover --------------------------------------------------------------- */
+
+static int copy_delivery(void *ctx, const struct store_delivery_row *row)
+{
+	struct buf *out = ctx;
+
+	buf_addf(out, "%s%s%s ", row->state, *row->held ? ":" : "", row->held);
+	return 0;
+}
+
+/* The deliveries' states, oldest first. Static buffer. */
+static const char *states(struct store *s)
+{
+	static char text[512];
+	struct store_filter all = { .oldest_first = true };
+	struct buf out = BUF_INIT;
+
+	store_list_deliveries(s, &all, copy_delivery, &out);
+	snprintf(text, sizeof text, "%s", buf_str(&out));
+	buf_free(&out);
+	return text;
+}
+
+static void test_hold_and_cancel(void)
+{
+	struct store *s = with_events(4);
+	struct store_claim c;
+	char first[ID_SIZE];
+	size_t n;
+
+	CHECK_INT(store_hold(s, "x", "gone"), STORE_OK, "a target is held");
+	CHECK_STR(states(s), "pending:gone pending:gone pending:gone pending:gone ", "with a reason for all that waits");
+	store_hold(s, "x", "");
+	claim(s, "x", STORE_CLAIM_FIRST, 10, &c);
+	memcpy(first, c.delivery_id, sizeof first);
+	CHECK(store_cancel(s, first, NULL, 20, 1, &n) == STORE_NOT_FOUND && n == 0, "what runs is not canceled");
+	finish(s, c.seq, 1, "pending", 5000);
+	store_claim_free(&c);
+	CHECK(store_cancel(s, first, NULL, 20, 1, &n) == STORE_OK && n == 1, "what waits is");
+	CHECK(store_cancel(s, first, NULL, 20, 1, &n) == STORE_NOT_FOUND && n == 0, "once");
+	CHECK_STR(states(s), "canceled pending pending pending ", "and nothing else");
+	CHECK(store_cancel(s, NULL, "x", 20, 2, &n) == STORE_OK && n == 2, "all of a target go in steps");
+	CHECK(store_cancel(s, NULL, "x", 20, 2, &n) == STORE_OK && n == 1, "until none is left");
+	CHECK(store_cancel(s, NULL, "x", 20, 2, &n) == STORE_NOT_FOUND && n == 0, "and then no more");
+	CHECK(claim(s, "x", STORE_CLAIM_RETRY, 9000, &c) == STORE_NOT_FOUND &&
+	      claim(s, "x", STORE_CLAIM_FIRST, 9000, &c) == STORE_NOT_FOUND, "nothing of it is run");
+	CHECK(store_retry(s, first, 30) == STORE_OK && claim(s, "x", STORE_CLAIM_FIRST, 40, &c) == STORE_OK && c.attempt == 1,
+	      "unless it is let begin anew");
+	store_claim_free(&c);
+	store_close(s);
+}
+
+static void test_recover(void)
+{
+	struct store *s = with_events(5);
+	struct store_recovery of_x = { .target = "x" }, of_y = { .target = "y" }, none = { .target = "x", .since_ms = 2000 };
+	static const char *const ends[] = { "success", "failed", "pending" };
+	struct store_claim c;
+	int64_t found;
+	size_t n, i;
+
+	for (i = 0; i < 3; i++) {
+		claim(s, "x", STORE_CLAIM_FIRST, 10, &c);
+		finish(s, c.seq, 1, ends[i], i == 2 ? 5000 : 0);
+		store_claim_free(&c);
+	}
+	claim(s, "x", STORE_CLAIM_FIRST, 10, &c); /* runs */
+	store_claim_free(&c);
+	CHECK(store_count_recoverable(s, &of_x, &found) == STORE_OK && found == 1, "what failed, not what waits, runs or is done");
+	CHECK(store_count_recoverable(s, &of_y, &found) == STORE_OK && found == 5, "all, for who did not exist when they came");
+	CHECK(store_count_recoverable(s, &none, &found) == STORE_OK && found == 0, "none that came earlier than asked for");
+	CHECK(store_recover(s, &of_x, 50, 10, &n) == STORE_OK && n == 1, "it begins anew");
+	CHECK_STR(states(s), "success pending pending running pending ", "alone");
+	CHECK(store_recover(s, &of_y, 50, 3, &n) == STORE_OK && n == 3, "in steps");
+	CHECK(store_recover(s, &of_y, 50, 3, &n) == STORE_OK && n == 2, "that go on where the last one ended");
+	CHECK(store_recover(s, &of_y, 50, 3, &n) == STORE_OK && n == 0, "until none is left");
+	store_close(s);
+}
+
+/* --- retention --------------------------------------------------------------------------- */
+
+static void test_prune(void)
+{
+	struct store *s = with_events(5);
+	struct store_retention r = { .events_before_ms = 2000, .failed_before_ms = 2000 };
+	static const char *const ends[] = { "success", "failed", "pending" };
+	struct store_counts counts;
+	struct store_filter all = { 0 };
+	struct store_claim c;
+	struct store_event_in later = make_event("a", "later");
+	size_t removed, total = 0, i;
+
+	put(s, &later);
+	for (i = 0; i < 3; i++) {
+		claim(s, "x", STORE_CLAIM_FIRST, 10, &c);
+		finish(s, c.seq, 1, ends[i], i == 2 ? 5000 : 0); /* at 3005 */
+		store_claim_free(&c);
+	}
+	claim(s, "x", STORE_CLAIM_FIRST, 10, &c); /* runs; one more waits, one is new */
+	store_claim_free(&c);
+	for (i = 0; !r.done && i < 20; i++) {
+		store_prune(s, &r, 9000, 2, &removed);
+		total += removed;
+		CHECK(removed <= 2, "a step removes no more than asked for");
+	}
+	CHECK_INT((int64_t)total, 1, "what is done goes; what failed later, waits, runs or is new stays");
+	CHECK_STR(states(s), "failed pending running pending ", "these");
+	CHECK_INT(count_attempts(s, &all), 2, "attempts go with their event");
+	r = (struct store_retention){ .events_before_ms = 2000, .failed_before_ms = 4000 };
+	store_prune(s, &r, 9000, 100, &removed);
+	CHECK(removed == 1 && r.done, "the failed one goes when its time has come");
+	r = (struct store_retention){ .events_before_ms = 500, .failed_before_ms = 4000 };
+	store_prune(s, &r, 9000, 100, &removed);
+	store_count(s, &counts);
+	CHECK(removed == 0 && counts.new_events == 1 && counts.pending == 2 && counts.running == 1, "what is left stays");
+	store_close(s);
+}
+
+/* --- statistics --------------------------------------------------------------------------
+ *
+ * A plain recount beside it: each attempt that was made, each delivery as it stands. */
+
+#define MINUTE INT64_C(60000)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+#define NOW (INT64_C(20000) * DAY + 13 * HOUR + 7 * MINUTE + 11123)
+#define TARGETS 3
+#define EVENTS 400
+
+struct model_delivery {
+	char id[ID_SIZE];
+	int64_t seq, ended_ms; /* 0: has not ended */
+	int target, attempt;
+	bool success, running;
+};
+
+struct model {
+	struct { int64_t ended_ms, duration_ms; int target; bool failed; } attempts[20000];
+	size_t nattempts;
+	struct model_delivery deliveries[EVENTS * TARGETS];
+	size_t ndeliveries;
+	unsigned random;
+};
+
+static const char *const model_targets[TARGETS] = { "x", "y", "all/z" };
+
+static unsigned roll(struct model *m, unsigned below)
+{
+	m->random = m->random * 1103515245u + 12345u;
+	return (m->random >> 8) % below;
+}
+
+static int compare_durations(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static int64_t nth(const int64_t *sorted, size_t n, size_t percent)
+{
+	return n == 0 ? -1 : sorted[(n * percent + 99) / 100 - 1];
+}
+
+/* TARGET -1: all. */
+static void recount(const struct model *m, int target, int64_t from_ms, int64_t to_ms, struct store_stats *out)
+{
+	static int64_t durations[20000];
+	size_t n = 0, i;
+
+	memset(out, 0, sizeof *out);
+	for (i = 0; i < m->nattempts; i++) {
+		if ((target >= 0 && m->attempts[i].target != target) || m->attempts[i].ended_ms < from_ms ||
+		    m->attempts[i].ended_ms >= to_ms)
+			continue;
+		out->attempts++;
+		out->failed_attempts += m->attempts[i].failed;
+		durations[n++] = m->attempts[i].duration_ms;
+	}
+	qsort(durations, n, sizeof *durations, compare_durations);
+	out->p50_ms = nth(durations, n, 50);
+	out->p95_ms = nth(durations, n, 95);
+	for (i = 0; i < m->ndeliveries; i++) {
+		const struct model_delivery *d = &m->deliveries[i];
+
+		if (target >= 0 && d->target != target)
+			continue;
+		out->pending += d->ended_ms == 0;
+		if (d->ended_ms >= from_ms && d->ended_ms < to_ms) {
+			out->successful += d->success;
+			out->failed += !d->success;
+		}
+	}
+}
+
+static int add_delivery(void *ctx, const struct store_delivery_row *row)
+{
+	struct model *m = ctx;
+	struct model_delivery *d = &m->deliveries[m->ndeliveries++];
+
+	memset(d, 0, sizeof *d);
+	memcpy(d->id, row->id, sizeof d->id);
+	while (strcmp(model_targets[d->target], row->target) != 0)
+		d->target++;
+	return 0;
+}
+
+static struct model_delivery *model_find(struct model *m, const char *id)
+{
+	size_t i = 0;
+
+	while (strcmp(m->deliveries[i].id, id) != 0)
+		i++;
+	return &m->deliveries[i];
+}
+
+/* One attempt of some delivery that waits, at some time of the last 38 days. */
+static void model_attempt(struct model *m, struct store *s)
+{
+	int target = (int)roll(m, TARGETS);
+	enum store_claim_kind kind = roll(m, 2) ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST;
+	struct store_claim c;
+	struct model_delivery *d;
+	unsigned way = roll(m, 10);
+	/* Times near to now, and durations that repeat, so that counts meet. */
+	int64_t back_ms = roll(m, 3) ? roll(m, 100) * MINUTE : roll(m, 38 * 24 * 60) * MINUTE + roll(m, 60000);
+	int64_t duration_ms = roll(m, 4) ? roll(m, 40) : roll(m, 30000);
+	struct store_attempt a = {
+		.next_state = way < 6 ? "success" : way < 8 ? "failed" : "pending", .outcome = way < 6 ? "success" : "retry",
+		.started_ms = NOW - back_ms - duration_ms, .duration_ms = duration_ms, .error_code = "", .error_message = "",
+		.exit_code = way < 6 ? 0 : 1, .output = "", .due_ms = way < 8 ? 0 : 1 + roll(m, 100),
+	};
+	int64_t output_in = 0;
+
+	if (claim(s, model_targets[target], kind, NOW, &c) != STORE_OK)
+		return;
+	d = model_find(m, c.delivery_id);
+	a.delivery_seq = c.seq;
+	a.attempt = c.attempt;
+	store_finish(s, &a, &output_in);
+	store_claim_free(&c);
+	m->attempts[m->nattempts].ended_ms = NOW - back_ms;
+	m->attempts[m->nattempts].duration_ms = duration_ms;
+	m->attempts[m->nattempts].target = target;
+	m->attempts[m->nattempts++].failed = way >= 6;
+	d->success = way < 6;
+	d->ended_ms = way < 8 ? NOW - back_ms : 0;
+}
+
+static void model_anew(struct model *m, struct store *s)
+{
+	struct model_delivery *d = &m->deliveries[roll(m, (unsigned)m->ndeliveries)];
+
+	if (store_retry(s, d->id, NOW) == STORE_OK)
+		d->ended_ms = 0;
+}
+
+/* Some attempts in one commit, or in none. */
+static void model_step(struct model *m, struct store *s)
+{
+	static struct model before;
+	size_t n = roll(m, 8), i;
+	bool undone = roll(m, 10) == 0;
+
+	if (n == 0) {
+		model_anew(m, s);
+		return;
+	}
+	before = *m;
+	store_begin(s);
+	for (i = 0; i < n; i++)
+		model_attempt(m, s);
+	if (undone) {
+		unsigned random = m->random;
+
+		store_rollback(s);
+		*m = before;
+		m->random = random;
+	} else {
+		store_commit(s);
+	}
+}
+
+static struct store *model_open(struct model *m, char **path)
+{
+	struct store_filter all = { 0 };
+	struct store *s;
+	size_t i;
+
+	memset(m, 0, sizeof *m);
+	m->random = 20260315;
+	*path = new_path();
+	s = must_open(*path, STORE_DISPATCH);
+	for (i = 0; i < EVENTS; i++) {
+		char body[16];
+		struct store_event_in e;
+
+		snprintf(body, sizeof body, "%zu", i);
+		e = make_event("a", body);
+		put(s, &e);
+	}
+	while (expand_all(s, model_targets, TARGETS) > 0)
+		;
+	store_list_deliveries(s, &all, add_delivery, m);
+	return s;
+}
+
+static bool same_stats(const struct store_stats *got, const struct store_stats *want)
+{
+	return got->successful == want->successful && got->failed == want->failed && got->pending == want->pending &&
+	       got->attempts == want->attempts && got->failed_attempts == want->failed_attempts &&
+	       got->p50_ms == want->p50_ms && got->p95_ms == want->p95_ms;
+}
+
+static void show_stats(const char *what, const struct store_stats *x)
+{
+	printf("# %s: %lld successful, %lld failed, %lld pending, %lld attempts, %lld failed ones, p50 %lld, p95 %lld\n", what,
+	       (long long)x->successful, (long long)x->failed, (long long)x->pending, (long long)x->attempts,
+	       (long long)x->failed_attempts, (long long)x->p50_ms, (long long)x->p95_ms);
+}
+
+static void compare_all(const struct model *m, struct store *s, const char *when)
+{
+	static const struct { const char *name; int64_t ms; } ranges[] = {
+		{ "a minute", MINUTE }, { "1h", HOUR }, { "90 minutes", 90 * MINUTE }, { "24h", DAY }, { "26h", 26 * HOUR },
+		{ "7d", 7 * DAY }, { "30d", 30 * DAY },
+	};
+	struct store_stats got, want;
+	size_t i;
+	int t;
+
+	for (i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+		for (t = -1; t < TARGETS; t++) {
+			const char *name = t < 0 ? NULL : model_targets[t];
+
+			CHECK_INT(store_stats(s, name, NOW - ranges[i].ms, NOW + 1, &got), STORE_OK, "answered");
+			CHECK(got.from_ms <= NOW - ranges[i].ms && got.from_ms > NOW - ranges[i].ms - HOUR, "from a bucket's start");
+			recount(m, t, got.from_ms, NOW + 1, &want);
+			if (!CHECK(same_stats(&got, &want), "%s, %s, %s: as counted one by one", when, ranges[i].name,
+			           name ? name : "all targets")) {
+				show_stats("got", &got);
+				show_stats("want", &want);
+			}
+		}
+}
+
+struct bucket_sum {
+	int64_t attempts, failed_attempts, last_ms;
+	bool ordered;
+};
+
+static int add_bucket(void *ctx, const struct store_bucket_row *row)
+{
+	struct bucket_sum *sum = ctx;
+
+	sum->ordered = sum->ordered && row->bucket_ms > sum->last_ms;
+	sum->last_ms = row->bucket_ms;
+	sum->attempts += row->attempts;
+	sum->failed_attempts += row->failed_attempts;
+	return 0;
+}
+
+static void compare_buckets(const struct model *m, struct store *s)
+{
+	int span;
+
+	for (span = STORE_MINUTE; span <= STORE_DAY; span++) {
+		struct bucket_sum sum = { 0, 0, 0, true };
+		struct store_stats want;
+
+		store_list_buckets(s, NULL, (enum store_span)span, NOW - 39 * DAY, NOW + 1, add_bucket, &sum);
+		recount(m, -1, 0, NOW + 1, &want);
+		CHECK(sum.attempts == want.attempts && sum.failed_attempts == want.failed_attempts && sum.ordered,
+		      "the buckets of each span hold all attempts, in order");
+	}
+}
+
+static void test_stats(void)
+{
+	static struct model m;
+	char *path;
+	struct store *s = model_open(&m, &path);
+	struct store_retention r = { .events_before_ms = 0 };
+	size_t removed;
+	int i;
+
+	compare_all(&m, s, "at first");
+	for (i = 0; i < 1500 && m.nattempts < 19000; i++)
+		model_step(&m, s);
+	CHECK(m.nattempts > 1500, "enough attempts to tell: %zu", m.nattempts);
+	compare_all(&m, s, "after some time");
+	compare_buckets(&m, s);
+	store_close(s);
+	s = must_open(path, STORE_TOOL);
+	for (i = 0; i < 300; i++)
+		model_anew(&m, s);
+	compare_all(&m, s, "after many began anew");
+	while (!r.done)
+		store_prune(s, &r, NOW, 100, &removed);
+	compare_all(&m, s, "after old counts were removed");
+	store_close(s);
+	free(path);
+}
+
+/* --- an older database ------------------------------------------------------------------- */
+
+/* The schema of version 1, and what a program of then left: an event that is done, one that failed twice and
+ * waits, one that runs, one that is new. */
+static const char version_1[] =
+	"CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+	"INSERT INTO meta VALUES ('expanded', 3);"
+	"CREATE TABLE event (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, source TEXT NOT NULL, event TEXT NOT NULL,"
+	"  timestamp TEXT NOT NULL, idempotency_key TEXT NOT NULL, received_ms INTEGER NOT NULL, identity BLOB NOT NULL,"
+	"  body BLOB NOT NULL);"
+	"CREATE UNIQUE INDEX event_id ON event (id);"
+	"CREATE UNIQUE INDEX event_identity ON event (identity);"
+	"CREATE TABLE target (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+	"CREATE TABLE delivery (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, event_seq INTEGER NOT NULL, target INTEGER NOT NULL,"
+	"  state TEXT NOT NULL DEFAULT 'pending', attempt INTEGER NOT NULL DEFAULT 0, due_ms INTEGER NOT NULL DEFAULT 0,"
+	"  created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, error_code TEXT NOT NULL DEFAULT '',"
+	"  error_message TEXT NOT NULL DEFAULT '', UNIQUE (event_seq, target));"
+	"CREATE UNIQUE INDEX delivery_id ON delivery (id);"
+	"CREATE INDEX delivery_due ON delivery (target, due_ms, seq) WHERE state = 'pending';"
+	"CREATE INDEX delivery_running ON delivery (seq) WHERE state = 'running';"
+	"CREATE INDEX delivery_failed ON delivery (target, seq) WHERE state = 'failed';"
+	"CREATE TABLE attempt (seq INTEGER PRIMARY KEY, delivery_seq INTEGER NOT NULL, attempt INTEGER NOT NULL,"
+	"  started_ms INTEGER NOT NULL, duration_ms INTEGER NOT NULL, outcome TEXT NOT NULL, error_code TEXT NOT NULL,"
+	"  error_message TEXT NOT NULL, exit_code INTEGER NOT NULL, signal INTEGER NOT NULL, output BLOB NOT NULL,"
+	"  output_cut INTEGER NOT NULL);"
+	"CREATE INDEX attempt_delivery ON attempt (delivery_seq);"
+	"INSERT INTO target VALUES (7, 'x');"
+	"INSERT INTO event VALUES (1, 'evt_1', 'ntrvsta', 'a.b', '', '', 1000, x'01', 'one'),"
+	"  (2, 'evt_2', 'ntrvsta', 'a.b', '', '', 1000, x'02', 'two'), (3, 'evt_3', 'ntrvsta', 'a.b', '', '', 1000, x'03', 'three'),"
+	"  (4, 'evt_4', 'ntrvsta', 'a.b', '', '', 1000, x'04', 'four');"
+	"INSERT INTO delivery VALUES (1, 'dlv_1', 1, 7, 'success', 1, 0, 1000, 61005, '', ''),"
+	"  (2, 'dlv_2', 2, 7, 'pending', 2, 90000, 1000, 62009, 'exit', 'exit status 1'),"
+	"  (3, 'dlv_3', 3, 7, 'running', 1, 0, 1000, 63000, '', '');"
+	"INSERT INTO attempt VALUES (1, 1, 1, 61000, 5, 'success', '', '', 0, 0, 'fine', 0),"
+	"  (2, 2, 1, 61000, 7, 'retry', 'exit', 'exit status 1', 1, 0, '', 0),"
+	"  (3, 2, 2, 62000, 9, 'retry', 'exit', 'exit status 1', 1, 0, '', 0);"
+	"PRAGMA user_version = 1;";
+
+static void test_migration(void)
+{
+	static const char *const targets[] = { "x" };
+	char *path = new_path(), *message = NULL;
+	struct store_filter all = { 0 };
+	struct store_stats stats;
+	struct store_claim c;
+	struct store *s;
+	sqlite3 *db;
+
+	sqlite3_open(path, &db);
+	CHECK_INT(sqlite3_exec(db, version_1, NULL, NULL, &message), SQLITE_OK, "a database of the first version: %s",
+	          message ? message : "made");
+	sqlite3_close(db);
+	s = must_open(path, STORE_DISPATCH);
+	CHECK_STR(states(s), "success pending running ", "opens, with what was in it");
+	CHECK_INT(count_attempts(s, &all), 3, "and its attempts");
+	store_stats(s, "x", 60000, 120000, &stats);
+	CHECK(stats.attempts == 3 && stats.failed_attempts == 2 && stats.successful == 1 && stats.failed == 0 &&
+	      stats.pending == 2 && stats.p50_ms == 7 && stats.p95_ms == 9, "statistics count what was before");
+	CHECK(store_retry(s, "dlv_1", 70000) == STORE_OK && store_stats(s, "x", 60000, 120000, &stats) == STORE_OK &&
+	      stats.successful == 0, "also when it begins anew");
+	CHECK(claim(s, "x", STORE_CLAIM_RETRY, 90000, &c) == STORE_OK && c.attempt == 3, "what waited goes on");
+	finish(s, c.seq, 3, "success", 0);
+	store_claim_free(&c);
+	CHECK_INT(expand_all(s, targets, 1), 1, "what was new is expanded");
+	store_close(s);
+	s = must_open(path, STORE_INTAKE);
+	CHECK_STR(states(s), "pending success running pending ", "and it opens again");
+	store_close(s);
+	free(path);
+}
+
 int main(void)
 {
 	test_events();
@@ -426,5 +1070,13 @@ int main(void)
 	test_output_bytes();
 	test_race();
 	test_refusals();
+	test_groups();
+	test_group_bytes();
+	test_interrupted_group();
+	test_hold_and_cancel();
+	test_recover();
+	test_prune();
+	test_stats();
+	test_migration();
 	return tap_done();
 }
