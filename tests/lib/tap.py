@@ -112,6 +112,9 @@ def main():
     options = parser.parse_args()
 
     sys.stdout.reconfigure(errors="backslashreplace")
+    # Ignored where a shell started us in the background; what we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
     if options.k:
         suite = unittest.TestSuite(t for t in flatten(suite) if matches(t, options.k))
