@@ -46,6 +46,8 @@ class Starting(DispatchTest):
         site = self.make()
         ident = site.cgi(event()).json["id"]
         self.assertEqual(self.wait_lines(site, 1), [ident])
+        # Until its child is reaped it has that one's pipe.
+        wait_for(lambda: site.query("SELECT state FROM delivery") == [("success",)], 5, "the attempt is recorded")
         pid = site.dispatcher_pid()
         self.assertEqual(os.getsid(pid), pid)
         links = {int(fd): os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
