@@ -102,8 +102,8 @@ static const char *const migrations[] = {
 	"DROP TABLE temp.span;",
 
 	/* Identities have a table in a file of its own, see identity.h. */
-	"DROP INDEX event_identity;"
-	"INSERT INTO meta VALUES ('database', randomblob(16));",
+	("DROP INDEX event_identity;"
+	 "INSERT INTO meta VALUES ('database', randomblob(16));"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 
