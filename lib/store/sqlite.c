@@ -65,12 +65,14 @@ static const char *const migrations[] = {
 
 	/* Groups: `batch` is shared by deliveries that run together, `grouped` counts their attempts
 	 * of that kind, `output_of` is the attempt that holds the output of all. Statistics: counts
-	 * by minute, hour and day, and how often an attempt took how many milliseconds; filled with
-	 * what happened before. */
+	 * by minute, hour and day, and how often an attempt took how many milliseconds (sqlite_tally.c);
+	 * what happened before is counted by minutes at first. */
 	"ALTER TABLE delivery ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE delivery ADD COLUMN grouped INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE attempt ADD COLUMN output_of INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE target ADD COLUMN held TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE target ADD COLUMN hours_until INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE target ADD COLUMN days_until INTEGER NOT NULL DEFAULT 0;"
 	"CREATE TABLE tally ("
 	"  target INTEGER NOT NULL,"
 	"  span INTEGER NOT NULL,"
@@ -79,27 +81,25 @@ static const char *const migrations[] = {
 	"  failed_attempts INTEGER NOT NULL DEFAULT 0,"
 	"  successful INTEGER NOT NULL DEFAULT 0,"
 	"  failed INTEGER NOT NULL DEFAULT 0,"
+	"  durations BLOB NOT NULL DEFAULT x'',"
 	"  PRIMARY KEY (target, span, bucket_ms)) WITHOUT ROWID;"
 	"CREATE TABLE duration ("
 	"  target INTEGER NOT NULL,"
-	"  span INTEGER NOT NULL,"
 	"  bucket_ms INTEGER NOT NULL,"
 	"  duration_ms INTEGER NOT NULL,"
 	"  attempts INTEGER NOT NULL,"
-	"  PRIMARY KEY (target, span, bucket_ms, duration_ms)) WITHOUT ROWID;"
-	"CREATE TEMP TABLE span AS SELECT 0 AS span, 60000 AS ms UNION ALL SELECT 1, 3600000 UNION ALL SELECT 2, 86400000;"
+	"  PRIMARY KEY (target, bucket_ms, duration_ms)) WITHOUT ROWID;"
 	"INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts)"
-	"  SELECT target, span, (started_ms + duration_ms) / ms * ms, count(*), sum(outcome <> 'success')"
-	"  FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;"
+	"  SELECT target, 0, (started_ms + duration_ms) / 60000 * 60000, count(*), sum(outcome <> 'success')"
+	"  FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 3;"
 	"INSERT INTO tally (target, span, bucket_ms, successful, failed)"
-	"  SELECT target, span, updated_ms / ms * ms, sum(state = 'success'), sum(state = 'failed')"
-	"  FROM span, delivery WHERE state IN ('success', 'failed') GROUP BY 1, 2, 3"
+	"  SELECT target, 0, updated_ms / 60000 * 60000, sum(state = 'success'), sum(state = 'failed')"
+	"  FROM delivery WHERE state IN ('success', 'failed') GROUP BY 1, 3"
 	"  ON CONFLICT (target, span, bucket_ms)"
 	"  DO UPDATE SET successful = excluded.successful, failed = excluded.failed;"
 	"INSERT INTO duration"
-	"  SELECT target, span, (started_ms + duration_ms) / ms * ms, duration_ms, count(*)"
-	"  FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3, 4;"
-	"DROP TABLE temp.span;",
+	"  SELECT target, (started_ms + duration_ms) / 60000 * 60000, duration_ms, count(*)"
+	"  FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;",
 
 	/* Identities have a table in a file of its own, see identity.h. */
 	("DROP INDEX event_identity;"
@@ -367,6 +367,11 @@ void store_close(struct store *s)
 enum store_status store_begin(struct store *s)
 {
 	return sqlite_run(s, sqlite_prepare(s, "BEGIN IMMEDIATE"));
+}
+
+enum store_status sqlite_begin_reading(struct store *s)
+{
+	return sqlite_run(s, sqlite_prepare(s, "BEGIN"));
 }
 
 enum store_status store_commit(struct store *s)

@@ -7,9 +7,20 @@
 
 #include <sqlite3.h>
 
+#include "lib/store/durations.h"
 #include "lib/store/store.h"
 
-#define SQLITE_STATEMENTS_MAX 64
+#define MINUTE_MS INT64_C(60000)
+#define HOUR_MS (60 * MINUTE_MS)
+#define DAY_MS (24 * HOUR_MS)
+
+#define SQLITE_STATEMENTS_MAX 96
+
+struct sqlite_span {
+	int64_t length_ms;
+	int64_t keep_ms; /* longer than any range that reads it */
+};
+extern const struct sqlite_span sqlite_spans[]; /* by enum store_span */
 
 /* Counts of one target, minute and duration that are not written yet: a group's deliveries differ
  * in nothing else, so that hundreds of them are counted at once. */
@@ -58,6 +69,9 @@ void sqlite_bind_blob(sqlite3_stmt *stmt, int index, const void *data, size_t le
 void sqlite_copy_id(char out[ID_SIZE], sqlite3_stmt *stmt, int column);
 char *sqlite_copy_text(sqlite3_stmt *stmt, int column); /* the caller's to free */
 
+/* One view of the database for several statements that read; ended by store_rollback(). */
+enum store_status sqlite_begin_reading(struct store *s);
+
 /* Begin unless the caller of the store has begun; *OWN tells sqlite_leave() to end it. */
 enum store_status sqlite_enter(struct store *s, bool *own);
 enum store_status sqlite_leave(struct store *s, bool own, enum store_status status);
@@ -77,7 +91,18 @@ enum store_status sqlite_flush_tally(struct store *s); /* before each commit */
 /* A delivery that ended in STATE at ENDED_MS begins anew: it counts no more. */
 enum store_status sqlite_untally_delivery(struct store *s, int64_t target, int64_t ended_ms, const char *state);
 
-/* Remove some of the counts that no range reaches any more; *DONE where none are left. */
+struct sqlite_sum {
+	struct sqlite_tally counts; /* without target, time and duration */
+	struct durations durations;
+	size_t read; /* rows that this took */
+};
+
+/* Add the rows of one span from FROM_MS until TO_MS to SUM. */
+enum store_status sqlite_add_up(struct store *s, int64_t target, enum store_span span, int64_t from_ms, int64_t to_ms,
+                                struct sqlite_sum *sum);
+
+/* Add up hours and days that are over, a step of it; and remove some of the counts that no range
+ * reaches any more. *DONE where nothing is left to do. */
 enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *done);
 
 #endif

@@ -6,236 +6,135 @@
 #include "lib/base/xalloc.h"
 #include "lib/store/sqlite.h"
 
-#define MINUTE_MS INT64_C(60000)
-#define HOUR_MS (60 * MINUTE_MS)
-#define DAY_MS (24 * HOUR_MS)
+/* --- reading counts ----------------------------------------------------------------------- */
 
-static const struct {
-	int64_t length_ms;
-	int64_t keep_ms; /* longer than any range that reads this span */
-} spans[] = {
-	[STORE_MINUTE] = { MINUTE_MS, 3 * HOUR_MS },
-	[STORE_HOUR] = { HOUR_MS, 40 * DAY_MS },
-	[STORE_DAY] = { DAY_MS, 400 * DAY_MS },
-};
-#define NSPANS (sizeof spans / sizeof spans[0])
-
-int64_t store_bucket(enum store_span span, int64_t wall_ms)
-{
-	return wall_ms - wall_ms % spans[span].length_ms;
-}
-
-/* --- counting as it happens --------------------------------------------------------------- */
-
-static enum store_status add_to_tally(struct store *s, const struct sqlite_tally *t, int span)
+static enum store_status add_rows(struct store *s, int64_t target, enum store_span span, int64_t from_ms, int64_t to_ms,
+                                  struct sqlite_sum *sum)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts, successful, failed)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (target, span, bucket_ms) DO UPDATE SET"
-		" attempts = attempts + excluded.attempts, failed_attempts = failed_attempts + excluded.failed_attempts,"
-		" successful = successful + excluded.successful, failed = failed + excluded.failed");
-
-	sqlite3_bind_int64(stmt, 1, t->target);
-	sqlite3_bind_int(stmt, 2, span);
-	sqlite3_bind_int64(stmt, 3, store_bucket((enum store_span)span, t->ended_ms));
-	sqlite3_bind_int64(stmt, 4, t->attempts);
-	sqlite3_bind_int64(stmt, 5, t->failed_attempts);
-	sqlite3_bind_int64(stmt, 6, t->successful);
-	sqlite3_bind_int64(stmt, 7, t->failed);
-	return sqlite_run(s, stmt);
-}
-
-static enum store_status add_to_durations(struct store *s, const struct sqlite_tally *t, int span)
-{
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"INSERT INTO duration (target, span, bucket_ms, duration_ms, attempts) VALUES (?1, ?2, ?3, ?4, ?5)"
-		" ON CONFLICT (target, span, bucket_ms, duration_ms) DO UPDATE SET attempts = attempts + excluded.attempts");
-
-	sqlite3_bind_int64(stmt, 1, t->target);
-	sqlite3_bind_int(stmt, 2, span);
-	sqlite3_bind_int64(stmt, 3, store_bucket((enum store_span)span, t->ended_ms));
-	sqlite3_bind_int64(stmt, 4, t->duration_ms);
-	sqlite3_bind_int64(stmt, 5, t->attempts);
-	return sqlite_run(s, stmt);
-}
-
-enum store_status sqlite_flush_tally(struct store *s)
-{
-	enum store_status status = STORE_OK;
-	int span;
-
-	if (s->tally.target == 0)
-		return STORE_OK;
-	for (span = 0; status == STORE_OK && span < (int)NSPANS; span++) {
-		status = add_to_tally(s, &s->tally, span);
-		if (status == STORE_OK && s->tally.attempts > 0)
-			status = add_to_durations(s, &s->tally, span);
-	}
-	memset(&s->tally, 0, sizeof s->tally);
-	return status;
-}
-
-enum store_status sqlite_tally_attempt(struct store *s, int64_t target, int64_t ended_ms, int64_t duration_ms,
-                                       bool failed, const char *state)
-{
-	struct sqlite_tally *t = &s->tally;
-	enum store_status status = STORE_OK;
-
-	if (t->target != target || t->ended_ms != ended_ms || t->duration_ms != duration_ms)
-		status = sqlite_flush_tally(s);
-	t->target = target;
-	t->ended_ms = ended_ms;
-	t->duration_ms = duration_ms;
-	t->attempts++;
-	t->failed_attempts += failed;
-	t->successful += strcmp(state, "success") == 0;
-	t->failed += strcmp(state, "failed") == 0;
-	return status;
-}
-
-enum store_status sqlite_untally_delivery(struct store *s, int64_t target, int64_t ended_ms, const char *state)
-{
-	enum store_status status = sqlite_flush_tally(s);
-
-	s->tally = (struct sqlite_tally){
-		.target = target,
-		.ended_ms = ended_ms,
-		.successful = -(strcmp(state, "success") == 0),
-		.failed = -(strcmp(state, "failed") == 0),
-	};
-	return status == STORE_OK ? sqlite_flush_tally(s) : status;
-}
-
-/* What to remove of one table at a time, so that nobody waits long for the lock. */
-#define PRUNE_ROWS 1000
-#define OUTDATED(table, key) \
-	"DELETE FROM " table " WHERE (" key ") IN (SELECT " key " FROM " table \
-	" WHERE target IN (SELECT id FROM target) AND span = ?1 AND bucket_ms < ?2 LIMIT ?3)"
-
-enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *done)
-{
-	enum store_status status = STORE_OK;
-	int span;
-
-	*done = true;
-	for (span = 0; status == STORE_OK && span < (int)NSPANS; span++) {
-		sqlite3_stmt *steps[] = {
-			sqlite_prepare(s, OUTDATED("tally", "target, span, bucket_ms")),
-			sqlite_prepare(s, OUTDATED("duration", "target, span, bucket_ms, duration_ms")),
-		};
-		size_t i;
-
-		for (i = 0; status == STORE_OK && i < 2; i++) {
-			sqlite3_bind_int(steps[i], 1, span);
-			sqlite3_bind_int64(steps[i], 2, now_ms - spans[span].keep_ms);
-			sqlite3_bind_int(steps[i], 3, PRUNE_ROWS);
-			status = sqlite_run(s, steps[i]);
-			*done = *done && sqlite3_changes(s->db) < PRUNE_ROWS;
-		}
-	}
-	return status;
-}
-
-/* --- reading it --------------------------------------------------------------------------- */
-
-/* A range is put together from whole days and, at both ends, hours; a short one from minutes. */
-struct piece {
-	enum store_span span;
-	int64_t from_ms, to_ms;
-};
-
-static size_t split_range(int64_t from_ms, int64_t to_ms, struct piece out[3])
-{
-	int64_t first_day, last_day;
-
-	if (to_ms - from_ms <= HOUR_MS) {
-		out[0] = (struct piece){ STORE_MINUTE, store_bucket(STORE_MINUTE, from_ms), to_ms };
-		return 1;
-	}
-	from_ms = store_bucket(STORE_HOUR, from_ms);
-	first_day = store_bucket(STORE_DAY, from_ms + DAY_MS - 1);
-	last_day = store_bucket(STORE_DAY, to_ms);
-	if (first_day >= last_day) {
-		out[0] = (struct piece){ STORE_HOUR, from_ms, to_ms };
-		return 1;
-	}
-	out[0] = (struct piece){ STORE_HOUR, from_ms, first_day };
-	out[1] = (struct piece){ STORE_DAY, first_day, last_day };
-	out[2] = (struct piece){ STORE_HOUR, last_day, to_ms };
-	return 3;
-}
-
-#define IN_PIECE \
-	" WHERE target IN (SELECT id FROM target WHERE ?1 = '' OR name = ?1)" \
-	" AND span = ?2 AND bucket_ms >= ?3 AND bucket_ms < ?4"
-
-static void bind_piece(sqlite3_stmt *stmt, const char *target, const struct piece *p)
-{
-	sqlite_bind_text(stmt, 1, target);
-	sqlite3_bind_int(stmt, 2, (int)p->span);
-	sqlite3_bind_int64(stmt, 3, p->from_ms);
-	sqlite3_bind_int64(stmt, 4, p->to_ms);
-}
-
-static enum store_status sum_tallies(struct store *s, const char *target, const struct piece *p, struct store_stats *out)
-{
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT sum(successful), sum(failed), sum(attempts), sum(failed_attempts) FROM tally" IN_PIECE);
+		"SELECT attempts, failed_attempts, successful, failed, durations FROM tally"
+		" WHERE target = ?1 AND span = ?2 AND bucket_ms >= ?3 AND bucket_ms < ?4");
 	enum store_status status;
 
-	bind_piece(stmt, target, p);
-	status = sqlite_next(s, stmt);
-	if (status == STORE_OK) {
-		out->successful += sqlite3_column_int64(stmt, 0);
-		out->failed += sqlite3_column_int64(stmt, 1);
-		out->attempts += sqlite3_column_int64(stmt, 2);
-		out->failed_attempts += sqlite3_column_int64(stmt, 3);
-	}
-	sqlite3_reset(stmt);
-	return status;
-}
-
-struct histogram {
-	struct { int64_t duration_ms, attempts; } *rows;
-	size_t n;
-};
-
-static enum store_status collect_durations(struct store *s, const char *target, const struct piece *p, struct histogram *h)
-{
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT duration_ms, sum(attempts) FROM duration" IN_PIECE " GROUP BY duration_ms");
-	enum store_status status;
-
-	bind_piece(stmt, target, p);
+	sqlite3_bind_int64(stmt, 1, target);
+	sqlite3_bind_int(stmt, 2, (int)span);
+	sqlite3_bind_int64(stmt, 3, from_ms);
+	sqlite3_bind_int64(stmt, 4, to_ms);
 	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
-		if (h->n % 1024 == 0)
-			h->rows = xreallocarray(h->rows, h->n + 1024, sizeof *h->rows);
-		h->rows[h->n].duration_ms = sqlite3_column_int64(stmt, 0);
-		h->rows[h->n++].attempts = sqlite3_column_int64(stmt, 1);
+		sum->counts.attempts += sqlite3_column_int64(stmt, 0);
+		sum->counts.failed_attempts += sqlite3_column_int64(stmt, 1);
+		sum->counts.successful += sqlite3_column_int64(stmt, 2);
+		sum->counts.failed += sqlite3_column_int64(stmt, 3);
+		/* Ours alone, or the database is broken; then SQLite has more to say. */
+		(void)durations_unpack(&sum->durations, sqlite3_column_blob(stmt, 4), (size_t)sqlite3_column_bytes(stmt, 4));
+		sum->read++;
 	}
 	sqlite3_reset(stmt);
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
 
-static int by_duration(const void *a, const void *b)
+/* Those of minutes have rows of their own. */
+static enum store_status add_minutes(struct store *s, int64_t target, int64_t from_ms, int64_t to_ms, struct sqlite_sum *sum)
 {
-	const int64_t *x = a, *y = b;
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT duration_ms, attempts FROM duration WHERE target = ?1 AND bucket_ms >= ?2 AND bucket_ms < ?3");
+	enum store_status status;
 
-	return *x < *y ? -1 : *x > *y;
+	sqlite3_bind_int64(stmt, 1, target);
+	sqlite3_bind_int64(stmt, 2, from_ms);
+	sqlite3_bind_int64(stmt, 3, to_ms);
+	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
+		durations_add(&sum->durations, sqlite3_column_int64(stmt, 0), sqlite3_column_int64(stmt, 1));
+		sum->read++;
+	}
+	sqlite3_reset(stmt);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
 
-/* Nearest rank: the smallest duration that PERCENT of the attempts did not exceed. H is sorted. */
-static int64_t percentile(const struct histogram *h, int64_t attempts, int percent)
+enum store_status sqlite_add_up(struct store *s, int64_t target, enum store_span span, int64_t from_ms, int64_t to_ms,
+                                struct sqlite_sum *sum)
 {
-	int64_t rank = (attempts * percent + 99) / 100, seen = 0;
-	size_t i;
+	enum store_status status;
 
-	for (i = 0; i < h->n; i++) {
-		seen += h->rows[i].attempts;
-		if (seen >= rank)
-			return h->rows[i].duration_ms;
+	if (from_ms >= to_ms)
+		return STORE_OK;
+	status = add_rows(s, target, span, from_ms, to_ms, sum);
+	if (status == STORE_OK && span == STORE_MINUTE)
+		status = add_minutes(s, target, from_ms, to_ms, sum);
+	return status;
+}
+
+/* --- ranges -------------------------------------------------------------------------------- */
+
+struct progress { /* a target, and how far its counts are added up */
+	int64_t target, hours_until, days_until;
+};
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* From the start of an hour: whole days and, at both ends, hours, and what is not added up yet. */
+static enum store_status add_long_range(struct store *s, const struct progress *p, int64_t from_ms, int64_t to_ms,
+                                        struct sqlite_sum *sum)
+{
+	int64_t first_day = store_bucket(STORE_DAY, from_ms + DAY_MS - 1);
+	int64_t last_day = store_bucket(STORE_DAY, earlier(to_ms, p->days_until));
+	int64_t hours_end = earlier(to_ms, p->hours_until);
+	enum store_status status;
+
+	if (first_day > last_day)
+		first_day = last_day = from_ms; /* no whole day */
+	status = sqlite_add_up(s, p->target, STORE_HOUR, from_ms, earlier(first_day, hours_end), sum);
+	if (status == STORE_OK)
+		status = sqlite_add_up(s, p->target, STORE_DAY, first_day, last_day, sum);
+	if (status == STORE_OK)
+		status = sqlite_add_up(s, p->target, STORE_HOUR, last_day, hours_end, sum);
+	if (status == STORE_OK)
+		status = sqlite_add_up(s, p->target, STORE_MINUTE, later(from_ms, p->hours_until), to_ms, sum);
+	return status;
+}
+
+/* TARGET's progress, or that of all targets where it is NULL. *OUT is the caller's to free. */
+static enum store_status read_targets(struct store *s, const char *target, struct progress **out, size_t *n)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT id, hours_until, days_until FROM target WHERE ?1 = '' OR name = ?1");
+	enum store_status status;
+
+	*out = NULL;
+	*n = 0;
+	sqlite_bind_text(stmt, 1, target);
+	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
+		*out = xreallocarray(*out, *n + 1, sizeof **out);
+		(*out)[(*n)++] = (struct progress){
+			.target = sqlite3_column_int64(stmt, 0),
+			.hours_until = sqlite3_column_int64(stmt, 1),
+			.days_until = sqlite3_column_int64(stmt, 2),
+		};
 	}
-	return -1;
+	sqlite3_reset(stmt);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+static enum store_status add_range(struct store *s, const char *target, int64_t from_ms, int64_t to_ms, bool minutes,
+                                   struct sqlite_sum *sum)
+{
+	struct progress *targets;
+	size_t n, i;
+	enum store_status status = read_targets(s, target, &targets, &n);
+
+	for (i = 0; status == STORE_OK && i < n; i++)
+		status = minutes ? sqlite_add_up(s, targets[i].target, STORE_MINUTE, from_ms, to_ms, sum)
+		                 : add_long_range(s, &targets[i], from_ms, to_ms, sum);
+	free(targets);
+	return status;
 }
 
 /* One pass over the index of what waits: it has the deliveries' numbers, which are in the order
@@ -265,38 +164,57 @@ static enum store_status read_backlog(struct store *s, const char *target, int64
 enum store_status store_stats(struct store *s, const char *target, int64_t from_ms, int64_t to_ms,
                               struct store_stats *out)
 {
-	struct histogram h = { NULL, 0 };
-	struct piece pieces[3];
-	size_t n = split_range(from_ms, to_ms, pieces), i;
-	enum store_status status;
+	bool minutes = to_ms - from_ms <= HOUR_MS;
+	struct sqlite_sum sum = { .durations = DURATIONS_INIT };
+	enum store_status status = sqlite_begin_reading(s);
 
 	memset(out, 0, sizeof *out);
-	out->from_ms = pieces[0].from_ms;
+	out->from_ms = store_bucket(minutes ? STORE_MINUTE : STORE_HOUR, from_ms);
 	out->to_ms = to_ms;
-	status = read_backlog(s, target, &out->pending, &out->oldest_waiting_ms);
-	for (i = 0; status == STORE_OK && i < n; i++) {
-		status = sum_tallies(s, target, &pieces[i], out);
-		if (status == STORE_OK)
-			status = collect_durations(s, target, &pieces[i], &h);
-	}
-	if (h.n)
-		qsort(h.rows, h.n, sizeof *h.rows, by_duration);
-	out->p50_ms = percentile(&h, out->attempts, 50);
-	out->p95_ms = percentile(&h, out->attempts, 95);
-	free(h.rows);
+	if (status == STORE_OK)
+		status = read_backlog(s, target, &out->pending, &out->oldest_waiting_ms);
+	if (status == STORE_OK)
+		status = add_range(s, target, out->from_ms, to_ms, minutes, &sum);
+	out->successful = sum.counts.successful;
+	out->failed = sum.counts.failed;
+	out->attempts = sum.counts.attempts;
+	out->failed_attempts = sum.counts.failed_attempts;
+	out->p50_ms = durations_percentile(&sum.durations, 50);
+	out->p95_ms = durations_percentile(&sum.durations, 95);
+	durations_free(&sum.durations);
+	store_rollback(s);
 	return status;
+}
+
+/* Rows of the span itself, and of smaller ones where these are not added up yet. */
+#define BUCKETS(rows) \
+	"SELECT bucket_ms - bucket_ms % ?2 AS bucket, sum(attempts), sum(failed_attempts)" \
+	" FROM target t JOIN tally ON target = t.id WHERE (?1 = '' OR t.name = ?1)" \
+	" AND bucket_ms >= ?3 AND bucket_ms < ?4 AND (" rows ") GROUP BY bucket ORDER BY bucket"
+
+static sqlite3_stmt *prepare_buckets(struct store *s, enum store_span span)
+{
+	switch (span) {
+	case STORE_MINUTE:
+		return sqlite_prepare(s, BUCKETS("span = 0"));
+	case STORE_HOUR:
+		return sqlite_prepare(s, BUCKETS("span = 1 OR (span = 0 AND bucket_ms >= t.hours_until)"));
+	default:
+		return sqlite_prepare(s, BUCKETS("span = 2 OR (span = 1 AND bucket_ms >= t.days_until)"
+		                                 " OR (span = 0 AND bucket_ms >= t.hours_until)"));
+	}
 }
 
 enum store_status store_list_buckets(struct store *s, const char *target, enum store_span span,
                                      int64_t from_ms, int64_t to_ms, store_bucket_fn *fn, void *ctx)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT bucket_ms, sum(attempts), sum(failed_attempts) FROM tally" IN_PIECE
-		" GROUP BY bucket_ms ORDER BY bucket_ms");
-	struct piece p = { span, store_bucket(span, from_ms), to_ms };
+	sqlite3_stmt *stmt = prepare_buckets(s, span);
 	enum store_status status;
 
-	bind_piece(stmt, target, &p);
+	sqlite_bind_text(stmt, 1, target);
+	sqlite3_bind_int64(stmt, 2, sqlite_spans[span].length_ms);
+	sqlite3_bind_int64(stmt, 3, store_bucket(span, from_ms));
+	sqlite3_bind_int64(stmt, 4, to_ms);
 	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
 		struct store_bucket_row row = {
 			.bucket_ms = sqlite3_column_int64(stmt, 0),

@@ -31,14 +31,13 @@ FILL = """
              CASE abs(random()) % 20 WHEN 0 THEN 'retry' ELSE 'success' END, '', '', 0, 0, x'', 0
       FROM delivery d, (WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < {each})
                         SELECT n FROM number);
-    CREATE TEMP TABLE IF NOT EXISTS span AS SELECT 0 AS span, 60000 AS ms, 3 * 3600000 AS keep UNION ALL
-      SELECT 1, 3600000, 40 * 86400000 UNION ALL SELECT 2, 86400000, 400 * 86400000;
+    UPDATE target SET hours_until = 0, days_until = 0;
     INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts)
-      SELECT target, span, (started_ms + duration_ms) / ms * ms, count(*), sum(outcome <> 'success')
-      FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq WHERE started_ms > {now} - keep GROUP BY 1, 2, 3;
+      SELECT target, 0, (started_ms + duration_ms) / 60000 * 60000, count(*), sum(outcome <> 'success')
+      FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 3;
     INSERT INTO duration
-      SELECT target, span, (started_ms + duration_ms) / ms * ms, duration_ms, count(*)
-      FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq WHERE started_ms > {now} - keep GROUP BY 1, 2, 3, 4;
+      SELECT target, (started_ms + duration_ms) / 60000 * 60000, duration_ms, count(*)
+      FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;
 """
 
 
@@ -62,9 +61,13 @@ def main():
             with seed.database(site) as db:
                 for statement in FILL.format(now=seed.now_ms(), duration=duration, each=each).split(";"):
                     db.execute(statement)
-            rows = site.query("SELECT count(*) FROM duration")[0][0]
-            print(f"{attempts} attempts, durations {name}: {rows} counts of durations,"
-                  f" {os.path.getsize(site.db_file) >> 20} MiB")
+            begun = time.monotonic()
+            site.tool("prune", timeout=3600)  # adds hours and days up
+            rows = site.query("SELECT (SELECT count(*) FROM tally), (SELECT count(*) FROM duration),"
+                              " (SELECT sum(length(durations)) FROM tally)")[0]
+            print(f"{attempts} attempts, durations {name}: {rows[0]} counts with {rows[2]} bytes of durations,"
+                  f" {rows[1]} of minutes; {os.path.getsize(site.db_file) >> 20} MiB;"
+                  f" added up in {time.monotonic() - begun:.0f} s")
             for span in ("1h", "24h", "7d", "30d"):
                 print(f"  {span}: one handler {measure(site, targets[0], '--range', span)},"
                       f" all {measure(site, '--range', span)}")

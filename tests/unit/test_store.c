@@ -944,11 +944,11 @@ static int add_bucket(void *ctx, const struct store_bucket_row *row)
 	return 0;
 }
 
-static void compare_buckets(const struct model *m, struct store *s)
+static void compare_buckets(const struct model *m, struct store *s, enum store_span smallest)
 {
 	int span;
 
-	for (span = STORE_MINUTE; span <= STORE_DAY; span++) {
+	for (span = (int)smallest; span <= STORE_DAY; span++) {
 		struct bucket_sum sum = { 0, 0, 0, true };
 		struct store_stats want;
 
@@ -959,29 +959,47 @@ static void compare_buckets(const struct model *m, struct store *s)
 	}
 }
 
+/* As retention does on the way, as if it were NOW_MS. */
+static void add_up_all(struct store *s, int64_t now_ms)
+{
+	struct store_retention r = { .events_before_ms = 0 };
+	size_t removed;
+
+	while (!r.done)
+		CHECK_INT(store_prune(s, &r, now_ms, 100, &removed), STORE_OK, "a step");
+}
+
 static void test_stats(void)
 {
 	static struct model m;
 	char *path;
 	struct store *s = model_open(&m, &path);
-	struct store_retention r = { .events_before_ms = 0 };
-	size_t removed;
 	int i;
 
 	compare_all(&m, s, "at first");
-	for (i = 0; i < 1500 && m.nattempts < 19000; i++)
+	for (i = 0; i < 700; i++)
 		model_step(&m, s);
-	CHECK(m.nattempts > 1500, "enough attempts to tell: %zu", m.nattempts);
 	compare_all(&m, s, "after some time");
-	compare_buckets(&m, s);
+	compare_buckets(&m, s, STORE_MINUTE);
+	add_up_all(s, NOW - 20 * DAY);
+	compare_all(&m, s, "half of the hours and days are added up");
+	for (i = 0; i < 400; i++)
+		model_step(&m, s);
+	compare_all(&m, s, "and some came later");
+	add_up_all(s, NOW);
+	compare_all(&m, s, "all are added up");
+	compare_buckets(&m, s, STORE_HOUR);
+	for (i = 0; i < 400; i++)
+		model_step(&m, s);
+	CHECK(m.nattempts > 1500 && m.nattempts < 20000, "enough attempts to tell: %zu", m.nattempts);
+	compare_all(&m, s, "and many came later");
 	store_close(s);
 	s = must_open(path, STORE_TOOL);
 	for (i = 0; i < 300; i++)
 		model_anew(&m, s);
 	compare_all(&m, s, "after many began anew");
-	while (!r.done)
-		store_prune(s, &r, NOW, 100, &removed);
-	compare_all(&m, s, "after old counts were removed");
+	add_up_all(s, NOW);
+	compare_all(&m, s, "and again");
 	store_close(s);
 	free(path);
 }
