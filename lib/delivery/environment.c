@@ -21,15 +21,20 @@ static void add(struct environment *e, const char *name, const char *value)
 		e->vars[e->n++] = xasprintf("%s=%s", name, value);
 }
 
+/* Web servers start programs without $HOME. The password database is asked once, not for each run. */
 static const char *home_folder(void)
 {
+	static char *found;
 	const char *home = getenv("HOME");
 	const struct passwd *pw;
 
 	if (home && *home)
 		return home;
-	pw = getpwuid(geteuid());
-	return pw ? pw->pw_dir : "/";
+	if (!found) {
+		pw = getpwuid(geteuid());
+		found = xstrdup(pw ? pw->pw_dir : "/");
+	}
+	return found;
 }
 
 /* The names that the operator chose to pass on. */
