@@ -65,14 +65,12 @@ static const char *const migrations[] = {
 
 	/* Groups: `batch` is shared by deliveries that run together, `grouped` counts their attempts
 	 * of that kind, `output_of` is the attempt that holds the output of all. Statistics: counts
-	 * by minute, hour and day, and how often an attempt took how many milliseconds (sqlite_tally.c);
-	 * what happened before is counted by minutes at first. */
+	 * by minute, hour and day, and how often an attempt took how many milliseconds; filled with
+	 * what happened before. */
 	"ALTER TABLE delivery ADD COLUMN batch INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE delivery ADD COLUMN grouped INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE attempt ADD COLUMN output_of INTEGER NOT NULL DEFAULT 0;"
 	"ALTER TABLE target ADD COLUMN held TEXT NOT NULL DEFAULT '';"
-	"ALTER TABLE target ADD COLUMN hours_until INTEGER NOT NULL DEFAULT 0;"
-	"ALTER TABLE target ADD COLUMN days_until INTEGER NOT NULL DEFAULT 0;"
 	"CREATE TABLE tally ("
 	"  target INTEGER NOT NULL,"
 	"  span INTEGER NOT NULL,"
@@ -81,29 +79,51 @@ static const char *const migrations[] = {
 	"  failed_attempts INTEGER NOT NULL DEFAULT 0,"
 	"  successful INTEGER NOT NULL DEFAULT 0,"
 	"  failed INTEGER NOT NULL DEFAULT 0,"
-	"  durations BLOB NOT NULL DEFAULT x'',"
 	"  PRIMARY KEY (target, span, bucket_ms)) WITHOUT ROWID;"
 	"CREATE TABLE duration ("
 	"  target INTEGER NOT NULL,"
+	"  span INTEGER NOT NULL,"
 	"  bucket_ms INTEGER NOT NULL,"
 	"  duration_ms INTEGER NOT NULL,"
 	"  attempts INTEGER NOT NULL,"
-	"  PRIMARY KEY (target, bucket_ms, duration_ms)) WITHOUT ROWID;"
+	"  PRIMARY KEY (target, span, bucket_ms, duration_ms)) WITHOUT ROWID;"
+	"CREATE TEMP TABLE span AS SELECT 0 AS span, 60000 AS ms UNION ALL SELECT 1, 3600000 UNION ALL SELECT 2, 86400000;"
 	"INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts)"
-	"  SELECT target, 0, (started_ms + duration_ms) / 60000 * 60000, count(*), sum(outcome <> 'success')"
-	"  FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 3;"
+	"  SELECT target, span, (started_ms + duration_ms) / ms * ms, count(*), sum(outcome <> 'success')"
+	"  FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;"
 	"INSERT INTO tally (target, span, bucket_ms, successful, failed)"
-	"  SELECT target, 0, updated_ms / 60000 * 60000, sum(state = 'success'), sum(state = 'failed')"
-	"  FROM delivery WHERE state IN ('success', 'failed') GROUP BY 1, 3"
+	"  SELECT target, span, updated_ms / ms * ms, sum(state = 'success'), sum(state = 'failed')"
+	"  FROM span, delivery WHERE state IN ('success', 'failed') GROUP BY 1, 2, 3"
 	"  ON CONFLICT (target, span, bucket_ms)"
 	"  DO UPDATE SET successful = excluded.successful, failed = excluded.failed;"
 	"INSERT INTO duration"
-	"  SELECT target, (started_ms + duration_ms) / 60000 * 60000, duration_ms, count(*)"
-	"  FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3;",
+	"  SELECT target, span, (started_ms + duration_ms) / ms * ms, duration_ms, count(*)"
+	"  FROM span, attempt a JOIN delivery d ON d.seq = a.delivery_seq GROUP BY 1, 2, 3, 4;"
+	"DROP TABLE temp.span;",
 
 	/* Identities have a table in a file of its own, see identity.h. */
 	("DROP INDEX event_identity;"
 	 "INSERT INTO meta VALUES ('database', randomblob(16));"),
+
+	/* Attempts count by minutes only, hours and days are added up once they are over and carry their
+	 * durations packed (sqlite_tally.c). What is there counts as added up: all of its last day. */
+	("ALTER TABLE target ADD COLUMN hours_until INTEGER NOT NULL DEFAULT 0;"
+	 "ALTER TABLE target ADD COLUMN days_until INTEGER NOT NULL DEFAULT 0;"
+	 "UPDATE target SET days_until = coalesce((SELECT max(bucket_ms) + 86400000 FROM tally"
+	 "  WHERE tally.target = target.id AND span = 2), 0);"
+	 "UPDATE target SET hours_until = days_until;"
+	 "ALTER TABLE tally ADD COLUMN durations BLOB NOT NULL DEFAULT x'';"
+	 "UPDATE tally SET durations = (SELECT pack_durations(d.duration_ms, d.attempts) FROM duration d"
+	 "  WHERE d.target = tally.target AND d.span = tally.span AND d.bucket_ms = tally.bucket_ms) WHERE span > 0;"
+	 "ALTER TABLE duration RENAME TO duration_of_spans;"
+	 "CREATE TABLE duration ("
+	 "  target INTEGER NOT NULL,"
+	 "  bucket_ms INTEGER NOT NULL,"
+	 "  duration_ms INTEGER NOT NULL,"
+	 "  attempts INTEGER NOT NULL,"
+	 "  PRIMARY KEY (target, bucket_ms, duration_ms)) WITHOUT ROWID;"
+	 "INSERT INTO duration SELECT target, bucket_ms, duration_ms, attempts FROM duration_of_spans WHERE span = 0;"
+	 "DROP TABLE duration_of_spans;"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 
@@ -256,7 +276,7 @@ static int read_version(sqlite3 *db, int *version)
 static int apply_migrations(sqlite3 *db, int version)
 {
 	char pragma[64];
-	int rc = SQLITE_OK;
+	int rc = sqlite_register_packing(db);
 
 	for (; rc == SQLITE_OK && version < SCHEMA_VERSION; version++)
 		rc = sqlite3_exec(db, migrations[version], NULL, NULL, NULL);

@@ -101,6 +101,9 @@ struct sqlite_sum {
 enum store_status sqlite_add_up(struct store *s, int64_t target, enum store_span span, int64_t from_ms, int64_t to_ms,
                                 struct sqlite_sum *sum);
 
+/* The aggregate pack_durations(duration_ms, attempts), for the migration of what was counted before. */
+int sqlite_register_packing(sqlite3 *db);
+
 /* Add up hours and days that are over, a step of it; and remove some of the counts that no range
  * reaches any more. *DONE where nothing is left to do. */
 enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *done);

@@ -269,3 +269,34 @@ enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *do
 	}
 	return status;
 }
+
+/* --- what was not packed yet --------------------------------------------------------------- */
+
+static void pack_step(sqlite3_context *context, int n, sqlite3_value **values)
+{
+	struct durations *d = sqlite3_aggregate_context(context, sizeof *d);
+
+	(void)n;
+	if (d)
+		durations_add(d, sqlite3_value_int64(values[0]), sqlite3_value_int64(values[1]));
+	else
+		sqlite3_result_error_nomem(context);
+}
+
+static void pack_final(sqlite3_context *context)
+{
+	struct durations *d = sqlite3_aggregate_context(context, 0);
+	struct buf packed = BUF_INIT;
+
+	if (d)
+		durations_pack(d, &packed);
+	sqlite3_result_blob64(context, packed.len ? packed.data : "", packed.len, SQLITE_TRANSIENT);
+	buf_free(&packed);
+	if (d)
+		durations_free(d);
+}
+
+int sqlite_register_packing(sqlite3 *db)
+{
+	return sqlite3_create_function(db, "pack_durations", 2, SQLITE_UTF8, NULL, NULL, pack_step, pack_final);
+}

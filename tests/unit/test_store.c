@@ -1062,11 +1062,16 @@ static void test_migration(void)
 	store_stats(s, "x", 60000, 120000, &stats);
 	CHECK(stats.attempts == 3 && stats.failed_attempts == 2 && stats.successful == 1 && stats.failed == 0 &&
 	      stats.pending == 2 && stats.p50_ms == 7 && stats.p95_ms == 9, "statistics count what was before");
+	store_stats(s, "x", 0, 2 * DAY, &stats);
+	CHECK(stats.attempts == 3 && stats.failed_attempts == 2 && stats.p50_ms == 7 && stats.p95_ms == 9,
+	      "also over days");
 	CHECK(store_retry(s, "dlv_1", 70000) == STORE_OK && store_stats(s, "x", 60000, 120000, &stats) == STORE_OK &&
 	      stats.successful == 0, "also when it begins anew");
 	CHECK(claim(s, "x", STORE_CLAIM_RETRY, 90000, &c) == STORE_OK && c.attempt == 3, "what waited goes on");
 	finish(s, c.seq, 3, "success", 0);
 	store_claim_free(&c);
+	store_stats(s, "x", 0, 2 * DAY, &stats);
+	CHECK(stats.attempts == 4 && stats.successful == 1, "and counts on the same day");
 	CHECK_INT(expand_all(s, targets, 1), 1, "what was new is expanded");
 	store_close(s);
 	s = must_open(path, STORE_INTAKE);
