@@ -198,7 +198,8 @@ static void check_target(struct check *c, struct store *store, const struct stor
 	bool exists = handlers_exists(c->conf, waiting->target);
 	struct store_stats stats;
 
-	if (store_stats(store, waiting->target, w->now_ms - DAY_MS, w->now_ms + 1, &stats) != STORE_OK)
+	if (store_stats(store, waiting->target, w->now_ms - DAY_MS, w->now_ms + 1, &stats) != STORE_OK ||
+	    store_stats_backlog(store, waiting->target, &stats) != STORE_OK)
 		return;
 	check_due(c, waiting, stats.pending, exists, w);
 	if (exists && stats.attempts > 0 && stats.failed_attempts == stats.attempts)

@@ -202,7 +202,8 @@ static int show_one(const struct view *v, const char *target)
 
 	if (!handlers_known(v->conf, v->store, target))
 		return handlers_unknown(v->cli, v->conf, target);
-	if (read_stats(v, target, &stats) != STORE_OK || read_buckets(v, target, &buckets) != STORE_OK)
+	if (read_stats(v, target, &stats) != STORE_OK ||
+	    store_stats_backlog(v->store, target, &stats) != STORE_OK || read_buckets(v, target, &buckets) != STORE_OK)
 		return cli_fail(v->cli, "%s", store_error(v->store));
 	if (v->cli->json) {
 		doc = json_stats(&stats);
@@ -272,6 +273,29 @@ static enum store_status find_targets(const struct view *v, struct rows *rows)
 	buf_free(&err);
 	if (rows->n)
 		qsort(rows->items, rows->n, sizeof *rows->items, by_target);
+	return status;
+}
+
+static enum store_status read_row(const struct view *v, struct row *row)
+{
+	enum store_status status = read_stats(v, row->target, &row->stats);
+
+	return status == STORE_OK ? store_stats_backlog(v->store, row->target, &row->stats) : status;
+}
+
+/* What waits is counted once: by target. */
+static enum store_status read_total(const struct view *v, const struct rows *rows, struct store_stats *total)
+{
+	enum store_status status = read_stats(v, NULL, total);
+	size_t i;
+
+	for (i = 0; i < rows->n; i++) {
+		const struct store_stats *s = &rows->items[i].stats;
+
+		total->pending += s->pending;
+		if (s->oldest_waiting_ms && (!total->oldest_waiting_ms || s->oldest_waiting_ms < total->oldest_waiting_ms))
+			total->oldest_waiting_ms = s->oldest_waiting_ms;
+	}
 	return status;
 }
 
@@ -348,9 +372,9 @@ static int show_all(const struct view *v)
 	size_t i;
 
 	for (i = 0; status == STORE_OK && i < rows.n; i++)
-		status = read_stats(v, rows.items[i].target, &rows.items[i].stats);
+		status = read_row(v, &rows.items[i]);
 	if (status == STORE_OK)
-		status = read_stats(v, NULL, &total);
+		status = read_total(v, &rows, &total);
 	if (status == STORE_OK)
 		status = read_buckets(v, NULL, &buckets);
 	if (status == STORE_OK && v->cli->json) {

@@ -38,6 +38,7 @@ struct target *backlog_target(struct dispatcher *d, const char *name)
 	t = xcalloc(1, sizeof *t);
 	t->name = xstrdup(name);
 	t->next_retry_ms = INT64_MAX;
+	t->took_ms = -1;
 	d->targets = xreallocarray(d->targets, d->ntargets + 1, sizeof(struct target *));
 	d->targets[d->ntargets++] = t;
 	return t;

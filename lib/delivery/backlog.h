@@ -14,7 +14,9 @@
 
 struct target {
 	char *name;
-	unsigned running;
+	unsigned running;      /* with a child */
+	unsigned ready;        /* claimed, not started */
+	int64_t took_ms;       /* its last run; -1 where none has ended yet */
 	bool first;            /* first attempts wait */
 	int64_t next_retry_ms; /* wall clock; INT64_MAX: none */
 	bool retry_was_last;   /* the two kinds take turns, so that neither starves the other */
@@ -32,10 +34,12 @@ struct dispatcher {
 	struct target **targets;
 	size_t ntargets;
 	uint64_t last_place;
-	struct run *claimed; /* to be started once the claim is committed; see work.h */
+	struct run *claimed; /* in a transaction that is not committed yet; see work.h */
+	struct run *ready;   /* to be started, as soon as there is a slot */
 	struct run *running; /* with a child */
 	struct run *ended;   /* to be recorded */
-	unsigned slots_used; /* all three */
+	unsigned nrunning;
+	unsigned nready, nahead; /* claimed and ready; of these, claimed before there was a slot */
 
 	struct store_retention retention;
 	int64_t next_prune_ms, next_sync_ms; /* clock_mono_ms() */

@@ -30,7 +30,7 @@ static int wait_ms(const struct dispatcher *d)
 
 	if (d->next_prune_ms < until_ms)
 		until_ms = d->next_prune_ms;
-	if (d->more_new || (d->store && (d->ended || work_wanted(d))))
+	if (d->more_new || (d->store && work_to_settle(d)))
 		return 0;
 	for (r = d->running; r; r = r->next)
 		if (child_deadline_us(r->child) != INT64_MAX && child_deadline_us(r->child) / 1000 + 1 < until_ms)
@@ -143,7 +143,7 @@ static bool leave_idle(struct dispatcher *d)
 
 static bool finished(struct dispatcher *d)
 {
-	if (d->slots_used > 0)
+	if (d->ready || d->running || d->ended)
 		return false;
 	if (d->stopping)
 		return true;
@@ -164,6 +164,7 @@ static void loop(struct dispatcher *d)
 		if (clock_mono_ms() >= d->next_scan_ms)
 			backlog_scan(d);
 		work_advance(d);
+		work_start(d);
 		backlog_expand(d);
 		work_settle(d);
 		work_start(d);

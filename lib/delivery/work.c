@@ -12,6 +12,7 @@
 #include "lib/base/xalloc.h"
 #include "lib/delivery/environment.h"
 #include "lib/delivery/schedule.h"
+#include "lib/delivery/slots.h"
 
 /* --- what an attempt came to -------------------------------------------------------------- */
 
@@ -39,12 +40,16 @@ static void decide(struct dispatcher *d, struct run *r, int64_t *due_ms)
 	r->next_state = r->outcome.kind == OUTCOME_SUCCESS ? "success" : delay_ms < 0 ? "failed" : "pending";
 }
 
-/* Which half claim I of a failed run goes on in: by any number of its own, 0 where it is alone. */
-static int64_t half_of(const struct run *r, size_t i)
-{
-	size_t half = (r->n + 1) / 2, first = i < half ? 0 : half, size = i < half ? half : r->n - half;
+/* Of N that failed together, member I goes on with those of its half. */
+struct half {
+	size_t first, n;
+};
 
-	return size > 1 ? r->claims[first].seq : 0;
+static struct half half_of(size_t i, size_t n)
+{
+	size_t middle = (n + 1) / 2;
+
+	return i < middle ? (struct half){ 0, middle } : (struct half){ middle, n - middle };
 }
 
 static void log_attempt(const struct run *r)
@@ -64,11 +69,13 @@ static void log_attempt(const struct run *r)
 static enum store_status record_one(struct dispatcher *d, const struct run *r, struct store_attempt *a, size_t i,
                                     int64_t *output_in)
 {
+	struct half half = half_of(i, r->n);
 	enum store_status status;
 
 	a->delivery_seq = r->claims[i].seq;
 	a->attempt = r->claims[i].attempt;
-	a->group = a->due_ms ? half_of(r, i) : 0;
+	/* Any number of its own names a group. */
+	a->group = a->due_ms && half.n > 1 ? r->claims[half.first].seq : 0;
 	status = store_finish(d->store, a, output_in);
 	if (status != STORE_NOT_FOUND)
 		return status;
@@ -106,12 +113,10 @@ static enum store_status record(struct dispatcher *d, struct run *r)
 	return status;
 }
 
-static void run_free(struct dispatcher *d, struct run *r)
+static void run_free(struct run *r)
 {
 	size_t i;
 
-	r->target->running--;
-	d->slots_used--;
 	child_free(r->child);
 	for (i = 0; i < r->n; i++)
 		store_claim_free(&r->claims[i]);
@@ -121,18 +126,23 @@ static void run_free(struct dispatcher *d, struct run *r)
 	free(r);
 }
 
-/* The holder of the lock finds a delivery running at its start: its dispatcher has died. A group
- * stays one: all of it gets the same time, so no jitter here. */
+/* The holder of the lock finds a delivery running at its start: its dispatcher has died. A batch runs
+ * again as it was; where that was interrupted too, it goes on in halves, so that an event that kills the
+ * dispatcher is alone in the end, and its attempts count. A group gets the same time for all of it, so no
+ * jitter here. */
 static enum store_status record_interrupted(void *ctx, struct store *store, const struct store_running *r)
 {
 	struct dispatcher *d = ctx;
 	const struct conf_schedule *schedule = &conf_handler(d->conf, r->target)->retry_schedule;
-	int64_t delay_ms = schedule_delay_ms(schedule, r->attempt - r->grouped, 0), output_in = 0;
+	struct half group = r->again ? half_of(r->index, r->n) : (struct half){ 0, r->n };
+	int64_t delay_ms = schedule_delay_ms(schedule, r->n > 1 ? 1 : r->attempt - r->grouped, 0), output_in = 0;
+	bool over = delay_ms < 0 && r->n == 1;
 	struct outcome outcome;
 	struct store_attempt a = {
 		.delivery_seq = r->delivery_seq, .attempt = r->attempt, .started_ms = r->claimed_ms, .exit_code = -1,
-		.group = r->group, .output = "", .next_state = delay_ms < 0 ? "failed" : "pending",
-		.due_ms = delay_ms < 0 ? 0 : d->started_ms + delay_ms,
+		.output = "", .next_state = over ? "failed" : "pending", .grouped = r->n > 1,
+		.group = group.n > 1 ? r->members[group.first].delivery_seq : 0,
+		.due_ms = over ? 0 : d->started_ms + (delay_ms < 0 ? 0 : delay_ms),
 	};
 	enum store_status status;
 
@@ -156,6 +166,20 @@ static void push(struct run **list, struct run *r)
 	*list = r;
 }
 
+static void add_ready(struct dispatcher *d, struct run *r)
+{
+	r->target->ready++;
+	d->nready++;
+	d->nahead += r->ahead;
+}
+
+static void remove_ready(struct dispatcher *d, struct run *r)
+{
+	r->target->ready--;
+	d->nready--;
+	d->nahead -= r->ahead;
+}
+
 /* Claim T's next delivery, or as many as make a batch, if any is due. */
 static enum store_status claim_one(struct dispatcher *d, struct target *t)
 {
@@ -167,33 +191,25 @@ static enum store_status claim_one(struct dispatcher *d, struct target *t)
 	enum store_status status;
 
 	r->target = t;
+	r->ahead = !slots_may_claim(d, t);
 	r->claims = xcalloc(batch, sizeof *r->claims);
-	t->running++;
-	d->slots_used++;
 	t->retry_was_last = retry;
 	status = store_claim(d->store, t->name, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, batch,
 	                     r->claims, &r->n);
-	if (status == STORE_OK)
+	if (status == STORE_OK) {
 		push(&d->claimed, r);
-	else
-		run_free(d, r);
+		add_ready(d, r);
+	} else {
+		run_free(r);
+	}
 	if (retry || status == STORE_NOT_FOUND)
 		backlog_refresh_target(d, t);
 	return status;
 }
 
-/* One target alone never has all slots, whatever its concurrency: else a slow one with a backlog
- * would keep the others' events waiting for as long as it runs. */
-static unsigned slots_for(const struct dispatcher *d, const struct target *t)
-{
-	unsigned own = conf_handler(d->conf, t->name)->concurrency, all = d->conf->dispatch_concurrency;
-
-	return d->ntargets > 1 && own >= all && all > 1 ? all - 1 : own;
-}
-
 static bool may_claim(const struct dispatcher *d, const struct target *t)
 {
-	return t->running < slots_for(d, t) && backlog_has_due(t, clock_wall_ms());
+	return backlog_has_due(t, clock_wall_ms()) && (slots_may_claim(d, t) || slots_may_claim_ahead(d, t));
 }
 
 static struct target *next_to_claim(const struct dispatcher *d)
@@ -213,7 +229,7 @@ static enum store_status claim_all(struct dispatcher *d)
 	enum store_status status = STORE_OK;
 	struct target *t;
 
-	while (status == STORE_OK && d->slots_used < d->conf->dispatch_concurrency && (t = next_to_claim(d))) {
+	while (status == STORE_OK && (t = next_to_claim(d))) {
 		status = claim_one(d, t);
 		t->place = ++d->last_place;
 		if (status == STORE_NOT_FOUND)
@@ -230,20 +246,48 @@ static void drop_claims(struct dispatcher *d)
 	while ((r = d->claimed)) {
 		d->claimed = r->next;
 		r->target->first = true; /* looked at again */
-		run_free(d, r);
+		remove_ready(d, r);
+		run_free(r);
 	}
 }
 
-bool work_wanted(const struct dispatcher *d)
+/* The dispatcher is to end: what was not started yet goes back, as if it had never been claimed. */
+static enum store_status give_back(struct dispatcher *d)
+{
+	enum store_status status = STORE_OK;
+	const struct run *r;
+	size_t i;
+
+	for (r = d->ready; r; r = r->next)
+		for (i = 0; status == STORE_OK && i < r->n; i++)
+			status = store_unclaim(d->store, &r->claims[i]);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+static void drop_ready(struct dispatcher *d)
+{
+	struct run *r;
+
+	while ((r = d->ready)) {
+		d->ready = r->next;
+		remove_ready(d, r);
+		run_free(r);
+	}
+}
+
+static bool work_wanted(const struct dispatcher *d)
 {
 	size_t i;
 
-	if (d->stopping || d->slots_used >= d->conf->dispatch_concurrency)
-		return false;
 	for (i = 0; i < d->ntargets; i++)
 		if (may_claim(d, d->targets[i]))
 			return true;
 	return false;
+}
+
+bool work_to_settle(const struct dispatcher *d)
+{
+	return d->ended || (d->stopping ? d->ready != NULL : work_wanted(d));
 }
 
 /* A handler may have gone since the last scan. */
@@ -265,13 +309,13 @@ void work_settle(struct dispatcher *d)
 	struct run *r;
 
 	look_before_retries(d);
-	if (!d->store || (!d->ended && !work_wanted(d)))
+	if (!d->store || !work_to_settle(d))
 		return;
 	status = store_begin(d->store);
 	for (r = d->ended; r && status == STORE_OK; r = r->next)
 		status = record(d, r);
-	if (status == STORE_OK && !d->stopping)
-		status = claim_all(d);
+	if (status == STORE_OK)
+		status = d->stopping ? give_back(d) : claim_all(d);
 	FAULT_POINT("settling");
 	if (status == STORE_OK)
 		status = store_commit(d->store);
@@ -284,7 +328,13 @@ void work_settle(struct dispatcher *d)
 	while ((r = d->ended)) {
 		d->ended = r->next;
 		log_attempt(r);
-		run_free(d, r);
+		run_free(r);
+	}
+	if (d->stopping)
+		drop_ready(d);
+	while ((r = d->claimed)) {
+		d->claimed = r->next;
+		push(&d->ready, r);
 	}
 }
 
@@ -346,8 +396,11 @@ static void start_run(struct dispatcher *d, struct run *r)
 		spec.input_len = input.len;
 	}
 	r->started_ms = clock_wall_ms();
+	r->begun_ms = clock_mono_ms();
 	r->child = child_spawn(&spec);
 	if (r->child) {
+		r->target->running++;
+		d->nrunning++;
 		push(&d->running, r);
 		FAULT_POINT("running");
 	} else {
@@ -365,10 +418,15 @@ static void start_run(struct dispatcher *d, struct run *r)
 
 void work_start(struct dispatcher *d)
 {
-	struct run *r;
+	struct run **link = &d->ready, *r;
 
-	while ((r = d->claimed)) {
-		d->claimed = r->next;
+	while ((r = *link) && !d->stopping) {
+		if (!slots_may_start(d, r->target)) {
+			link = &r->next;
+			continue;
+		}
+		*link = r->next;
+		remove_ready(d, r);
 		start_run(d, r);
 		d->last_activity_ms = clock_mono_ms();
 	}
@@ -384,6 +442,9 @@ void work_advance(struct dispatcher *d)
 			continue;
 		}
 		*link = r->next;
+		r->target->running--;
+		r->target->took_ms = r->exit.duration_ms;
+		d->nrunning--;
 		outcome_of_exit(&r->exit, &r->outcome);
 		FAULT_POINT("ended");
 		push(&d->ended, r);

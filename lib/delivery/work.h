@@ -15,20 +15,22 @@ struct run {
 	struct store_claim *claims;
 	size_t n;
 	struct child *child; /* NULL where it could not be started, or has ended */
-	int64_t started_ms;
+	bool ahead;          /* claimed before there was a slot for it */
+	int64_t started_ms;  /* wall clock */
+	int64_t begun_ms;    /* clock_mono_ms() */
 	struct child_exit exit;
 	struct outcome outcome;
 	const char *next_state; /* of the deliveries, once that is decided */
 };
 
-/* Is there a free slot, and something to claim for it? */
-bool work_wanted(const struct dispatcher *d);
+/* Is there something to record, to claim, or to give back? */
+bool work_to_settle(const struct dispatcher *d);
 
-/* One commit for all that ended and all that begins. What is not committed stays on its list
+/* One commit for all that ended and all that is claimed. What is not committed stays on its list
  * and is tried again. */
 void work_settle(struct dispatcher *d);
 
-/* Start what was claimed. */
+/* Start what was claimed, as far as there are slots. */
 void work_start(struct dispatcher *d);
 
 /* See to the children: output, time-outs, ends. */

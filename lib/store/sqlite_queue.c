@@ -182,6 +182,17 @@ void store_claim_free(struct store_claim *c)
 	memset(c, 0, sizeof *c);
 }
 
+enum store_status store_unclaim(struct store *s, const struct store_claim *c)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"UPDATE delivery SET state = 'pending', attempt = attempt - 1"
+		" WHERE seq = ?1 AND state = 'running' AND attempt = ?2");
+
+	sqlite3_bind_int64(stmt, 1, c->seq);
+	sqlite3_bind_int(stmt, 2, c->attempt);
+	return sqlite_change(s, stmt);
+}
+
 /* --- attempts ---------------------------------------------------------------------------- */
 
 static enum store_status put_attempt(struct store *s, const struct store_attempt *a, int64_t *output_in)
@@ -324,36 +335,63 @@ static enum store_status lift_holds(struct store *s)
 	return sqlite_run(s, sqlite_prepare(s, "UPDATE target SET held = '' WHERE held <> ''"));
 }
 
-enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx)
+/* Never more than one dispatcher ran, so they are few. */
+static enum store_status read_running(struct store *s, struct store_running **rows, int64_t **groups, size_t *n)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT d.seq, t.name, d.attempt, d.grouped, d.batch, d.updated_ms FROM delivery d"
-		" JOIN target t ON t.id = d.target WHERE d.state = 'running' ORDER BY d.seq");
-	struct store_running *rows = NULL;
+		"SELECT d.seq, t.name, d.attempt, d.grouped, d.updated_ms, d.batch, d.error_code = 'interrupted' FROM delivery d"
+		" JOIN target t ON t.id = d.target WHERE d.state = 'running' ORDER BY d.batch, d.seq");
 	enum store_status status;
-	size_t n = 0, i;
 
-	/* Collected first: FN changes the very rows that the statement walks over. Never more than
-	 * one dispatcher ran. */
 	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
-		rows = xreallocarray(rows, n + 1, sizeof *rows);
-		rows[n++] = (struct store_running){
+		*rows = xreallocarray(*rows, *n + 1, sizeof **rows);
+		*groups = xreallocarray(*groups, *n + 1, sizeof **groups);
+		(*groups)[*n] = sqlite3_column_int64(stmt, 5);
+		(*rows)[(*n)++] = (struct store_running){
 			.delivery_seq = sqlite3_column_int64(stmt, 0),
 			.target = sqlite_copy_text(stmt, 1),
 			.attempt = sqlite3_column_int(stmt, 2),
 			.grouped = sqlite3_column_int(stmt, 3),
-			.group = sqlite3_column_int64(stmt, 4),
-			.claimed_ms = sqlite3_column_int64(stmt, 5),
+			.claimed_ms = sqlite3_column_int64(stmt, 4),
+			.again = sqlite3_column_int(stmt, 6),
 		};
 	}
 	sqlite3_reset(stmt);
+	return status;
+}
+
+static void find_members(struct store_running *rows, const int64_t *groups, size_t n)
+{
+	size_t first = 0, end, i;
+
+	for (; first < n; first = end) {
+		end = first + 1;
+		while (groups[first] != 0 && end < n && groups[end] == groups[first])
+			end++;
+		for (i = first; i < end; i++) {
+			rows[i].members = &rows[first];
+			rows[i].n = end - first;
+			rows[i].index = i - first;
+		}
+	}
+}
+
+enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx)
+{
+	struct store_running *rows = NULL;
+	int64_t *groups = NULL;
+	size_t n = 0, i;
+	/* Collected first: FN changes the very rows that the statement walks over. */
+	enum store_status status = read_running(s, &rows, &groups, &n);
+
 	if (status == STORE_NOT_FOUND)
 		status = lift_holds(s);
-	for (i = 0; i < n; i++) {
-		if (status == STORE_OK)
-			status = fn(ctx, s, &rows[i]);
+	find_members(rows, groups, n);
+	for (i = 0; status == STORE_OK && i < n; i++)
+		status = fn(ctx, s, &rows[i]);
+	for (i = 0; i < n; i++)
 		free((char *)rows[i].target);
-	}
+	free(groups);
 	free(rows);
 	return status;
 }

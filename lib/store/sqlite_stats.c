@@ -172,8 +172,6 @@ enum store_status store_stats(struct store *s, const char *target, int64_t from_
 	out->from_ms = store_bucket(minutes ? STORE_MINUTE : STORE_HOUR, from_ms);
 	out->to_ms = to_ms;
 	if (status == STORE_OK)
-		status = read_backlog(s, target, &out->pending, &out->oldest_waiting_ms);
-	if (status == STORE_OK)
 		status = add_range(s, target, out->from_ms, to_ms, minutes, &sum);
 	out->successful = sum.counts.successful;
 	out->failed = sum.counts.failed;
@@ -184,6 +182,11 @@ enum store_status store_stats(struct store *s, const char *target, int64_t from_
 	durations_free(&sum.durations);
 	store_rollback(s);
 	return status;
+}
+
+enum store_status store_stats_backlog(struct store *s, const char *target, struct store_stats *out)
+{
+	return read_backlog(s, target, &out->pending, &out->oldest_waiting_ms);
 }
 
 /* Rows of the span itself, and of smaller ones where these are not added up yet. */

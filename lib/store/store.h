@@ -113,6 +113,9 @@ enum store_status store_claim(struct store *s, const char *target, enum store_cl
                               int64_t now_ms, size_t max, struct store_claim *out, size_t *n);
 void store_claim_free(struct store_claim *c);
 
+/* A claim that nothing came of: pending again, its attempt not counted. */
+enum store_status store_unclaim(struct store *s, const struct store_claim *c);
+
 struct store_attempt {
 	int64_t delivery_seq;
 	int attempt;
@@ -154,8 +157,10 @@ struct store_running {
 	int64_t delivery_seq;
 	const char *target;
 	int attempt, grouped; /* as in a claim */
-	int64_t group;        /* 0: alone */
+	bool again;           /* its last attempt was interrupted as well */
 	int64_t claimed_ms;
+	const struct store_running *members; /* those that it ran with, itself included, in order; */
+	size_t n, index;                     /* how many, and which one of them it is */
 };
 typedef enum store_status store_running_fn(void *ctx, struct store *s, const struct store_running *r);
 enum store_status store_each_running(struct store *s, store_running_fn *fn, void *ctx);
@@ -267,9 +272,12 @@ struct store_stats {
 };
 
 /* Over TARGET, or all targets where it is NULL, from the bucket of FROM_MS (minutes where the
- * range is an hour or less, else hours) until TO_MS. */
+ * range is an hour or less, else hours) until TO_MS. All but what waits. */
 enum store_status store_stats(struct store *s, const char *target, int64_t from_ms, int64_t to_ms,
                               struct store_stats *out);
+
+/* What waits, of TARGET or of all, into OUT's members for that: it is counted, a million in 50 ms or so. */
+enum store_status store_stats_backlog(struct store *s, const char *target, struct store_stats *out);
 
 struct store_bucket_row {
 	int64_t bucket_ms;

@@ -318,7 +318,8 @@ class Interrupted(BatchCase):
         self.assertEqual([n for n, (state, _) in enumerate(self.states(site)) if state != "success"], [3])
 
     def test_kills_its_dispatcher(self):
-        """a batch that kills its dispatcher each time is given up in the end, and others go on"""
+        """a batch that kills its dispatcher each time: once more as it was, then in halves; the schedule counts only
+        what the event did alone, and the others go through"""
         site = self.site(KEEP + 'grep -q poison "$OUT/runs/$run" && kill -9 $PPID; true', batch=4, retry_schedule="1ms 1ms")
         self.put_many(site, 8, [1])
         killed = 0
@@ -326,9 +327,20 @@ class Interrupted(BatchCase):
             killed += site.tool("dispatch", "--once", check=False).returncode == -signal.SIGKILL
             if site.query("SELECT count(*) FROM delivery WHERE state IN ('pending', 'running')") == [(0,)]:
                 break
-        self.assertEqual(killed, 3)
-        self.assertEqual([state for state, _ in self.states(site)][4:], ["success"] * 4)
-        self.assertEqual(self.states(site)[1], ("failed", 3))
+        sizes = [run.batch for run in self.runs(site) if run.input.count(b"poison")]
+        self.assertEqual(sizes, [4, 4, 2, 1, 1, 1])
+        self.assertEqual(killed, 6)
+        self.assertEqual([state for state, _ in self.states(site)], ["success", "failed"] + ["success"] * 6)
+        self.assertEqual(self.states(site)[1], ("failed", 6))
+
+    def test_interruptions_do_not_count(self):
+        """a batch that was interrupted has all of its schedule left"""
+        site = self.interrupt(retry_schedule="10ms 10ms")
+        site.handler(HANDLER, 'exit 1')
+        self.dispatch_to_the_end(site)
+        self.assertEqual({state for state, _ in self.states(site)}, {"failed"})
+        alone = site.query("SELECT min(d.attempt - d.grouped), max(d.attempt - d.grouped) FROM delivery d")
+        self.assertEqual(alone, [(3, 3)])
 
 
 if __name__ == "__main__":

@@ -75,6 +75,22 @@ class Fairness(FairnessCase):
                                    + site.query("SELECT count(*) FROM delivery WHERE state = 'running'")[0][0], 0)
                 site.close()
 
+    def test_several_slow(self):
+        """three slow handlers with a backlog, or one that may have all slots, before any other was ever seen"""
+        slow = [f"session.completed/slow{n}" for n in range(3)]
+        for names, concurrency in ((slow, 2), (slow[:1], 4)):
+            with self.subTest(slow=len(names)):
+                site = self.make({"handlers": {"timeout": "2s", "kill_grace": "100ms", "concurrency": str(concurrency)}},
+                                 {**{name: "exec sleep 1000" for name in names}, QUICK: NOTE_TIME})
+                for name in names:
+                    seed.backlog(site, 1000, name)
+                program = self.serve(site)
+                site.start_dispatcher()
+                wait_for(lambda: site.query("SELECT count(*) FROM delivery WHERE state = 'running'") == [(3,)], 10, "they run")
+                delays = self.delays_ms(site, program, 25)
+                self.assertLess(statistics.median(delays), 100 * PATIENCE, f"ms: {delays}")
+                site.close()
+
     def test_slow_retries(self):
         """the same where the 100 000 are retries that are due"""
         site = self.slow_site({"concurrency": "4"})

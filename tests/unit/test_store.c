@@ -549,35 +549,49 @@ static void test_group_bytes(void)
 
 struct groups_seen {
 	size_t n;
-	int64_t group;
-	bool same;
+	bool in_order;
 };
 
 static enum store_status note_group(void *ctx, struct store *s, const struct store_running *r)
 {
 	struct groups_seen *g = ctx;
 	struct store_attempt a = {
-		.delivery_seq = r->delivery_seq, .attempt = r->attempt, .next_state = "pending", .due_ms = 7000, .group = r->group,
+		.delivery_seq = r->delivery_seq, .attempt = r->attempt, .next_state = "pending", .due_ms = 7000,
+		.group = r->members[0].delivery_seq,
 		.outcome = "retry", .error_code = "interrupted", .error_message = "", .exit_code = -1, .output = "",
 	};
 	int64_t output_in = 0;
 
-	g->same = g->n == 0 || (g->same && r->group == g->group);
-	g->group = r->group;
+	g->in_order = g->in_order && r->n == 4 && r->index == g->n && r->members[r->index].delivery_seq == r->delivery_seq;
 	g->n++;
 	return store_finish(s, &a, &output_in);
+}
+
+static void test_unclaim(void)
+{
+	struct store *s = with_events(2);
+	struct store_claim first, second;
+
+	claim(s, "x", STORE_CLAIM_FIRST, 10, &first);
+	CHECK_INT(store_unclaim(s, &first), STORE_OK, "a claim that nothing came of is given back");
+	CHECK_INT(store_unclaim(s, &first), STORE_NOT_FOUND, "once");
+	CHECK(claim(s, "x", STORE_CLAIM_FIRST, 20, &second) == STORE_OK && second.seq == first.seq && second.attempt == 1,
+	      "and is the first to be claimed again, without having lost an attempt");
+	store_claim_free(&first);
+	store_claim_free(&second);
+	store_close(s);
 }
 
 static void test_interrupted_group(void)
 {
 	struct store *s = with_events(6);
-	struct groups_seen seen = { 0, 0, true };
+	struct groups_seen seen = { 0, true };
 	int64_t seqs[64];
 	size_t n;
 
 	claim_group(s, STORE_CLAIM_FIRST, 10, 4, seqs, &n);
 	store_each_running(s, note_group, &seen);
-	CHECK(seen.n == 4 && seen.same && seen.group != 0, "a group whose dispatcher died is still one");
+	CHECK(seen.n == 4 && seen.in_order, "a group whose dispatcher died is still one");
 	CHECK_STR(claim_group(s, STORE_CLAIM_RETRY, 7000, 9, seqs, &n), "0 1 2 3 ", "and runs together again");
 	store_close(s);
 }
@@ -917,7 +931,8 @@ static void compare_all(const struct model *m, struct store *s, const char *when
 		for (t = -1; t < TARGETS; t++) {
 			const char *name = t < 0 ? NULL : model_targets[t];
 
-			CHECK_INT(store_stats(s, name, NOW - ranges[i].ms, NOW + 1, &got), STORE_OK, "answered");
+			CHECK(store_stats(s, name, NOW - ranges[i].ms, NOW + 1, &got) == STORE_OK &&
+			      store_stats_backlog(s, name, &got) == STORE_OK, "answered");
 			CHECK(got.from_ms <= NOW - ranges[i].ms && got.from_ms > NOW - ranges[i].ms - HOUR, "from a bucket's start");
 			recount(m, t, got.from_ms, NOW + 1, &want);
 			if (!CHECK(same_stats(&got, &want), "%s, %s, %s: as counted one by one", when, ranges[i].name,
@@ -1060,6 +1075,7 @@ static void test_migration(void)
 	CHECK_STR(states(s), "success pending running ", "opens, with what was in it");
 	CHECK_INT(count_attempts(s, &all), 3, "and its attempts");
 	store_stats(s, "x", 60000, 120000, &stats);
+	store_stats_backlog(s, "x", &stats);
 	CHECK(stats.attempts == 3 && stats.failed_attempts == 2 && stats.successful == 1 && stats.failed == 0 &&
 	      stats.pending == 2 && stats.p50_ms == 7 && stats.p95_ms == 9, "statistics count what was before");
 	store_stats(s, "x", 0, 2 * DAY, &stats);
@@ -1095,6 +1111,7 @@ int main(void)
 	test_refusals();
 	test_groups();
 	test_group_bytes();
+	test_unclaim();
 	test_interrupted_group();
 	test_hold_and_cancel();
 	test_recover();
