@@ -32,6 +32,8 @@ static int wait_ms(const struct dispatcher *d)
 		until_ms = d->next_prune_ms;
 	if (d->more_new || (d->store && work_to_settle(d)))
 		return 0;
+	if (d->store && d->ended && now_ms + work_settle_in_ms(d) < until_ms)
+		until_ms = now_ms + work_settle_in_ms(d);
 	for (r = d->running; r; r = r->next)
 		if (child_deadline_us(r->child) != INT64_MAX && child_deadline_us(r->child) / 1000 + 1 < until_ms)
 			until_ms = child_deadline_us(r->child) / 1000 + 1;

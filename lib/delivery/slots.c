@@ -3,8 +3,8 @@
 #include "lib/base/clock.h"
 #include "lib/delivery/work.h"
 
-/* A quick target's slot is free again before anybody notices; it is also what a commit's part in the time
- * of a run counts for. Who takes longer than SLOW_MS keeps others waiting. */
+/* A quick target's slot is free again before anybody notices; and only where runs are short does it count
+ * how long a commit takes. Who takes longer than SLOW_MS keeps others waiting. */
 #define QUICK_MS 100
 #define SLOW_MS 5000
 
@@ -52,6 +52,6 @@ bool slots_may_claim_ahead(const struct dispatcher *d, const struct target *t)
 {
 	const struct conf_handler *handler = conf_handler(d->conf, t->name);
 
-	return is_quick(t) && handler->batch == 1 && t->running > 0 && t->ready < handler->concurrency &&
-	       d->nahead < d->conf->dispatch_concurrency;
+	return is_quick(t) && handler->batch == 1 && t->running > 0 &&
+	       t->ready < handler->concurrency + SLOTS_AHEAD && d->nahead < d->conf->dispatch_concurrency + SLOTS_AHEAD;
 }

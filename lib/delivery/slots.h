@@ -14,6 +14,9 @@
 /* May what was claimed of T begin to run now? */
 bool slots_may_start(const struct dispatcher *d, const struct target *t);
 
+/* So many ends of runs, at most, are recorded in one commit while what is claimed ahead goes on. */
+#define SLOTS_AHEAD 4
+
 /* Would a delivery of T that is claimed now begin at once? */
 bool slots_may_claim(const struct dispatcher *d, const struct target *t);
 

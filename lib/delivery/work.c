@@ -14,6 +14,9 @@
 #include "lib/delivery/schedule.h"
 #include "lib/delivery/slots.h"
 
+/* So long, at most, is the end of a run not recorded. */
+#define SETTLE_AFTER_MS 5
+
 /* --- what an attempt came to -------------------------------------------------------------- */
 
 /* How long after an attempt the next one follows; -1: there is none. */
@@ -275,19 +278,44 @@ static void drop_ready(struct dispatcher *d)
 	}
 }
 
-static bool work_wanted(const struct dispatcher *d)
+/* Is there a free slot, and something to claim for it? */
+static bool slot_is_wanted(const struct dispatcher *d)
 {
 	size_t i;
 
 	for (i = 0; i < d->ntargets; i++)
-		if (may_claim(d, d->targets[i]))
+		if (backlog_has_due(d->targets[i], clock_wall_ms()) && slots_may_claim(d, d->targets[i]))
 			return true;
 	return false;
 }
 
+/* Ends of runs may wait for a few others, for one commit, as long as runs that were claimed ahead go on. */
+static bool ends_are_urgent(const struct dispatcher *d)
+{
+	const struct run *r;
+	unsigned n = 0;
+
+	for (r = d->ended; r; r = r->next)
+		if (++n >= SLOTS_AHEAD || r->target->ready == 0)
+			return true;
+	return d->ended && (!d->running || work_settle_in_ms(d) == 0);
+}
+
+int64_t work_settle_in_ms(const struct dispatcher *d)
+{
+	int64_t waited_ms;
+
+	if (!d->ended)
+		return INT64_MAX;
+	waited_ms = clock_mono_ms() - d->ended->ended_ms;
+	return waited_ms < SETTLE_AFTER_MS ? SETTLE_AFTER_MS - waited_ms : 0;
+}
+
 bool work_to_settle(const struct dispatcher *d)
 {
-	return d->ended || (d->stopping ? d->ready != NULL : work_wanted(d));
+	if (d->stopping)
+		return d->ended || d->ready;
+	return ends_are_urgent(d) || slot_is_wanted(d);
 }
 
 /* A handler may have gone since the last scan. */
@@ -406,6 +434,7 @@ static void start_run(struct dispatcher *d, struct run *r)
 	} else {
 		outcome_of_spawn_error(errno, path, &r->outcome);
 		r->exit.code = -1;
+		r->ended_ms = clock_mono_ms();
 		push(&d->ended, r);
 	}
 	if (!batch)
@@ -442,6 +471,7 @@ void work_advance(struct dispatcher *d)
 			continue;
 		}
 		*link = r->next;
+		r->ended_ms = clock_mono_ms();
 		r->target->running--;
 		r->target->took_ms = r->exit.duration_ms;
 		d->nrunning--;

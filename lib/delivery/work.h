@@ -17,7 +17,7 @@ struct run {
 	struct child *child; /* NULL where it could not be started, or has ended */
 	bool ahead;          /* claimed before there was a slot for it */
 	int64_t started_ms;  /* wall clock */
-	int64_t begun_ms;    /* clock_mono_ms() */
+	int64_t begun_ms, ended_ms; /* clock_mono_ms() */
 	struct child_exit exit;
 	struct outcome outcome;
 	const char *next_state; /* of the deliveries, once that is decided */
@@ -25,6 +25,9 @@ struct run {
 
 /* Is there something to record, to claim, or to give back? */
 bool work_to_settle(const struct dispatcher *d);
+
+/* When the ends of runs have to be recorded at the latest; INT64_MAX: there are none. */
+int64_t work_settle_in_ms(const struct dispatcher *d);
 
 /* One commit for all that ended and all that is claimed. What is not committed stays on its list
  * and is tried again. */
