@@ -18,30 +18,27 @@ void bytes_to_hex(const void *data, size_t len, char *out)
 	*out = '\0';
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+/* A digit's value plus one: 0 is no digit. */
+static const uint8_t hex_values[256] = {
+	['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
+	['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 int bytes_from_hex(const char *hex, size_t hex_len, void *out, size_t len)
 {
+	const uint8_t *in = (const uint8_t *)hex;
 	uint8_t *p = out;
 	size_t i;
 
 	if (hex_len != 2 * len)
 		return -1;
 	for (i = 0; i < len; i++) {
-		int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
+		unsigned high = hex_values[in[2 * i]], low = hex_values[in[2 * i + 1]];
 
-		if (high < 0 || low < 0)
+		if (high == 0 || low == 0)
 			return -1;
-		p[i] = (uint8_t)(high << 4 | low);
+		p[i] = (uint8_t)((high - 1) << 4 | (low - 1));
 	}
 	return 0;
 }

@@ -18,6 +18,8 @@
 /* Longer ones are cut: it is shown, and decides nothing. */
 #define IDEMPOTENCY_KEY_MAX 255
 
+#define ACCEPTED_SIZE 96 /* the answer to an accepted event is not longer */
+
 static const struct {
 	unsigned status;
 	const char *reason, *name, *title;
@@ -66,18 +68,16 @@ static const char *or_empty(const char *s)
 /* Is A followed by B the path at which SOURCE listens? One slash at the end does not matter. */
 static bool path_matches(const struct conf *conf, const struct conf_source *source, const char *a, const char *b)
 {
-	struct buf path = BUF_INIT;
-	size_t base_len = strlen(conf->web_base);
-	bool matches;
+	size_t a_len = strlen(a), len = a_len + strlen(b), base_len = strlen(conf->web_base), i;
 
-	buf_adds(&path, a);
-	buf_adds(&path, b);
-	if (path.len > base_len + 1 && path.data[path.len - 1] == '/')
-		path.data[--path.len] = '\0';
-	matches = strncmp(buf_str(&path), conf->web_base, base_len) == 0 &&
-	          strcmp(buf_str(&path) + base_len, source->path) == 0;
-	buf_free(&path);
-	return matches;
+	if (len == base_len + strlen(source->path) + 1 && *(b[0] ? b + len - a_len - 1 : a + len - 1) == '/')
+		len--;
+	if (len != base_len + strlen(source->path))
+		return false;
+	for (i = 0; i < len; i++)
+		if ((i < a_len ? a[i] : b[i - a_len]) != (i < base_len ? conf->web_base[i] : source->path[i - base_len]))
+			return false;
+	return true;
 }
 
 /* Servers split the path differently: lighttpd and Apache at the mount, nginx not at all. So the
@@ -289,8 +289,11 @@ void intake_answer(const struct intake *in, const struct intake_verdict *v, stru
 	out->reason = codes[v->code].reason;
 	if (v->code == INTAKE_ACCEPTED) {
 		out->content_type = "application/json";
-		buf_addf(&out->body, "{\"id\":\"%s\",\"status\":\"accepted\",\"duplicate\":%s}\n", in->event.id,
-		         in->event.duplicate ? "true" : "false");
+		buf_reserve(&out->body, ACCEPTED_SIZE);
+		buf_adds(&out->body, "{\"id\":\"");
+		buf_adds(&out->body, in->event.id);
+		buf_adds(&out->body, "\",\"status\":\"accepted\",\"duplicate\":");
+		buf_adds(&out->body, in->event.duplicate ? "true}\n" : "false}\n");
 	} else {
 		out->content_type = "application/problem+json";
 		write_problem(v, &out->body);

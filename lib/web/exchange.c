@@ -4,25 +4,24 @@
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 
-static void read_head(const struct request *r, struct intake_head *out)
-{
-	out->method = request_param(r, "REQUEST_METHOD");
-	out->path_info = request_param(r, "PATH_INFO");
-	out->script_name = request_param(r, "SCRIPT_NAME");
-	out->content_length = request_param(r, "CONTENT_LENGTH");
-	out->content_type = request_param(r, "CONTENT_TYPE");
-	out->signature = request_param(r, "HTTP_X_NTRVSTA_SIGNATURE");
-	out->event = request_param(r, "HTTP_X_NTRVSTA_EVENT");
-	out->idempotency_key = request_param(r, "HTTP_X_NTRVSTA_IDEMPOTENCY_KEY");
-	out->remote_addr = request_param(r, "REMOTE_ADDR");
-}
+static const struct request_wanted head_params[] = {
+	REQUEST_WANTED("REQUEST_METHOD", struct intake_head, method),
+	REQUEST_WANTED("PATH_INFO", struct intake_head, path_info),
+	REQUEST_WANTED("SCRIPT_NAME", struct intake_head, script_name),
+	REQUEST_WANTED("CONTENT_LENGTH", struct intake_head, content_length),
+	REQUEST_WANTED("CONTENT_TYPE", struct intake_head, content_type),
+	REQUEST_WANTED("HTTP_X_NTRVSTA_SIGNATURE", struct intake_head, signature),
+	REQUEST_WANTED("HTTP_X_NTRVSTA_EVENT", struct intake_head, event),
+	REQUEST_WANTED("HTTP_X_NTRVSTA_IDEMPOTENCY_KEY", struct intake_head, idempotency_key),
+	REQUEST_WANTED("REMOTE_ADDR", struct intake_head, remote_addr),
+};
 
 void exchange_receive(struct exchange *x, struct conf *conf, struct limiter *limiter, struct intake_verdict *out)
 {
 	size_t got;
 
 	x->conf = conf ? conf_ref(conf) : NULL;
-	read_head(&x->request, &x->head);
+	request_params(&x->request, head_params, sizeof head_params / sizeof head_params[0], &x->head);
 	intake_admit(&x->intake, x->conf, limiter, &x->head, out);
 	if (out->code != INTAKE_ACCEPTED)
 		return;

@@ -12,6 +12,8 @@
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
 
+#define HEADERS_SIZE 256 /* mostly enough for them */
+
 int request_setup(void)
 {
 	/* We close connections ourselves, once their input is read: libfcgi must not wait for the
@@ -44,6 +46,33 @@ int request_begin_fcgi(struct request *r, int fd)
 const char *request_param(const struct request *r, const char *name)
 {
 	return r->cgi ? getenv(name) : FCGX_GetParam(name, r->fcgx.envp);
+}
+
+static void take_param(const char *param, const struct request_wanted *wanted, size_t n, void *out)
+{
+	const char *equals = strchr(param, '=');
+	size_t len = equals ? (size_t)(equals - param) : 0, i;
+
+	for (i = 0; i < n; i++) {
+		const char **value = (const char **)((char *)out + wanted[i].offset);
+
+		/* The first one counts, as with FCGX_GetParam() and getenv(). */
+		if (wanted[i].name_len == len && !*value && memcmp(wanted[i].name, param, len) == 0) {
+			*value = equals + 1;
+			return;
+		}
+	}
+}
+
+void request_params(const struct request *r, const struct request_wanted *wanted, size_t n, void *out)
+{
+	char **params = r->cgi ? environ : r->fcgx.envp;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		*(const char **)((char *)out + wanted[i].offset) = NULL;
+	for (; params && *params; params++)
+		take_param(*params, wanted, n, out);
 }
 
 static size_t read_stdin(struct request *r, char *out, size_t len)
@@ -81,10 +110,19 @@ void request_respond(struct request *r, unsigned status, const char *reason, con
 {
 	struct buf out = BUF_INIT;
 
-	buf_addf(&out,
-	         "Status: %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-	         "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n%s\r\n",
-	         status, reason, content_type, len, headers ? headers : "");
+	/* No printf() here: for the answer to an event it took longer than the rest of this. */
+	buf_reserve(&out, HEADERS_SIZE + len);
+	buf_adds(&out, "Status: ");
+	buf_addu(&out, status);
+	buf_addc(&out, ' ');
+	buf_adds(&out, reason);
+	buf_adds(&out, "\r\nContent-Type: ");
+	buf_adds(&out, content_type);
+	buf_adds(&out, "\r\nContent-Length: ");
+	buf_addu(&out, len);
+	buf_adds(&out, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+	buf_adds(&out, headers ? headers : "");
+	buf_adds(&out, "\r\n");
 	buf_add(&out, body, len);
 	if (r->cgi)
 		r->failed |= fdio_write_all(STDOUT_FILENO, out.data, out.len) != 0;

@@ -27,6 +27,15 @@ int request_begin_fcgi(struct request *r, int fd);
 /* A parameter (CGI/1.1 meta-variable); NULL where it is absent. Valid until the end. */
 const char *request_param(const struct request *r, const char *name);
 
+/* Several at once, in one pass over all there are (which request_param() makes for each): what is named
+ * NAME goes to the const char * at OFFSET of OUT, NULL where it is absent. */
+struct request_wanted {
+	const char *name;
+	size_t name_len, offset;
+};
+#define REQUEST_WANTED(name, type, member) { name, sizeof(name) - 1, offsetof(type, member) }
+void request_params(const struct request *r, const struct request_wanted *wanted, size_t n, void *out);
+
 /* Read up to LEN bytes of the body; less than LEN only at its end or where it breaks off. */
 size_t request_read(struct request *r, void *out, size_t len);
 

@@ -154,6 +154,11 @@ static void test_buf(void)
 		buf_addf(&b, "%d,", i);
 	CHECK(b.len == 3890 && strncmp(b.data, "0,1,2,", 6) == 0, "many small additions");
 	buf_reset(&b);
+	buf_addu(&b, 0);
+	buf_addc(&b, ' ');
+	buf_addu(&b, UINT64_MAX);
+	CHECK_STR(buf_str(&b), "0 18446744073709551615", "numbers in decimal");
+	buf_reset(&b);
 	buf_add_json(&b, "a\"\\\n\t\x01\x7f\xc3\xab/");
 	CHECK_STR(buf_str(&b), "\"a\\\"\\\\\\n\\t\\u0001\\u007f\xc3\xab/\"", "a JSON string is escaped");
 	buf_reset(&b);
