@@ -16,6 +16,7 @@
 #define MAGIC "NTRVID01"
 #define HEADER_BYTES 4096
 #define BOOT_BYTES 40
+#define PAGE_BYTES 4096
 
 /* Slots at the least, and how many of 100 may be taken before the table grows. */
 #define SLOTS_MIN 65536
@@ -99,6 +100,13 @@ static void read_boot(char out[BOOT_BYTES])
 	buf_free(&text);
 }
 
+/* What is read or written in one go may become one large folio of the page cache, and from Linux 6.16 on ext4
+ * looks at each block of a folio for each entry that is written to it: 22 us instead of 1. */
+static void keep_pages_apart(int fd)
+{
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM); /* a hint, which may fail */
+}
+
 /* A new, empty file of SLOTS slots, all of it allocated: a full disk shows here. */
 static int create_file(const char *path, uint64_t slots, const struct identity_table *t, struct header *header)
 {
@@ -106,6 +114,7 @@ static int create_file(const char *path, uint64_t slots, const struct identity_t
 
 	if (fd < 0)
 		return -1;
+	keep_pages_apart(fd);
 	memset(header, 0, sizeof *header);
 	memcpy(header->magic, MAGIC, sizeof header->magic);
 	memcpy(header->database, t->database, sizeof header->database);
@@ -136,6 +145,7 @@ static int open_present(struct identity_table *t)
 
 	if (fd < 0)
 		return -1;
+	keep_pages_apart(fd);
 	if (fstat(fd, &st) == 0 && read_at(fd, &t->header, sizeof t->header, 0) == 0 &&
 	    header_valid(t, &t->header, st.st_size))
 		return fd;
@@ -273,9 +283,20 @@ static int load_part(struct filling *f, uint64_t slot)
 	return read_at(f->fd, f->part, f->n * sizeof *f->part, slot_offset(f->from));
 }
 
+/* Page by page: see keep_pages_apart(). */
 static int store_part(struct filling *f)
 {
-	return f->n ? write_at(f->fd, f->part, f->n * sizeof *f->part, slot_offset(f->from)) : 0;
+	const char *data = (const char *)f->part;
+	size_t len = f->n * sizeof *f->part, n;
+	off_t at = slot_offset(f->from);
+
+	for (; len > 0; data += n, at += (off_t)n, len -= n) {
+		n = PAGE_BYTES - (size_t)at % PAGE_BYTES;
+		n = n < len ? n : len;
+		if (write_at(f->fd, data, n, at))
+			return -1;
+	}
+	return 0;
 }
 
 /* Put E into the part, if its probe sequence ends there. */
