@@ -99,6 +99,7 @@ struct json_object *cli_json_attempt(const struct store_attempt_row *row)
 	json_object_object_add(o, "duration_ms", json_object_new_int64(row->duration_ms));
 	json_object_object_add(o, "exit_code", row->exit_code < 0 ? NULL : json_object_new_int(row->exit_code));
 	json_object_object_add(o, "signal", row->signal == 0 ? NULL : json_object_new_int(row->signal));
+	json_object_object_add(o, "status_code", row->status_code == 0 ? NULL : json_object_new_int(row->status_code));
 	json_object_object_add(o, "error_code", cli_json_string(row->error_code));
 	json_object_object_add(o, "error_message", cli_json_string(row->error_message));
 	json_object_object_add(o, "output", cli_json_text(row->output, row->output_len));

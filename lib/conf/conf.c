@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/base/fdio.h"
+#include "lib/base/id.h"
 #include "lib/base/xalloc.h"
 #include "lib/conf/inifile.h"
 #include "lib/conf/keys.h"
@@ -17,6 +18,7 @@
 #define DEFAULT_SOURCE "ntrvsta"
 #define SECRET_VARIABLE "NTRVSTA_WEBHOOK_SECRET" /* instead of DEFAULT_SOURCE's file */
 #define SOURCE_NAME_MAX 64
+#define ANSWER_KEPT 8192 /* bytes of what a webhook answered */
 
 /* A file as it was when it was read. */
 struct stamp {
@@ -118,6 +120,8 @@ static struct conf *new_conf(char *path)
 	c->dir = fdio_dirname(path);
 	c->priv = xcalloc(1, sizeof *c->priv);
 	atomic_init(&c->priv->references, 1);
+	c->webhooks.call.batch = 1;
+	c->webhooks.call.output_limit = ANSWER_KEPT;
 	return c;
 }
 
@@ -152,6 +156,9 @@ static void free_conf(struct conf *c)
 		free_handler(&c->handlers[i]);
 	free(c->handlers);
 	free_handler(&c->handler_defaults);
+	free_handler(&c->webhooks.call);
+	free(c->webhooks.allow_private);
+	free(c->webhooks.ca_file);
 	for (size_t i = 0; c->pass_env && c->pass_env[i]; i++)
 		free(c->pass_env[i]);
 	free(c->pass_env);
@@ -507,6 +514,8 @@ struct conf *conf_load(const char *path, struct buf *err)
 
 const struct conf_handler *conf_handler(const struct conf *c, const char *name)
 {
+	if (id_valid(ID_WEBHOOK, name))
+		return &c->webhooks.call;
 	for (size_t i = 0; i < c->nhandlers; i++) {
 		if (strcmp(c->handlers[i].name, name) == 0)
 			return &c->handlers[i];

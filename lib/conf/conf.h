@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/base/address.h"
 #include "lib/base/buf.h"
 #include "lib/base/log.h"
 #include "lib/event/secrets.h"
@@ -40,6 +41,15 @@ struct conf_handler { /* [handlers], or [handler NAME] laid over it */
 	unsigned batch;      /* events in one run; 1: one event, as it came */
 };
 
+struct conf_webhooks { /* [webhooks]: registered URLs */
+	struct conf_handler call; /* what a handler has too: time-out, concurrency, schedule */
+	int64_t connect_timeout_ms; /* until TLS is agreed upon */
+	bool allow_http;
+	struct address_block *allow_private; /* what may be called although it is not public */
+	size_t nallow_private;
+	char *ca_file; /* absolute; "": the system's */
+};
+
 struct conf {
 	char *path; /* of the file, absolute */
 	char *dir;  /* its folder: relative paths in it start here */
@@ -63,6 +73,8 @@ struct conf {
 	struct conf_handler *handlers; /* the sections [handler NAME], defaults filled in */
 	size_t nhandlers;
 	char **pass_env; /* NULL-terminated */
+
+	struct conf_webhooks webhooks;
 
 	enum log_level log_level;
 	char *log_target;   /* "stderr", "syslog" or an absolute path */
@@ -94,8 +106,8 @@ bool conf_secrets_usable(const struct conf *c);
  * change and stays with C. Only the thread that asks conf_changed() may call it. */
 void conf_remember(struct conf *c);
 
-/* The settings of the handler NAME (its path below the handlers' folder). Never NULL; lives as
- * long as C. */
+/* The settings of the target NAME: a handler (its path below the handlers' folder) or a webhook (its id).
+ * Never NULL; lives as long as C. */
 const struct conf_handler *conf_handler(const struct conf *c, const char *name);
 
 /* The source called NAME; with NAME NULL the one called "ntrvsta", else the first. NULL where

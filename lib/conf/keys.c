@@ -88,6 +88,14 @@ static int parse_file(const char *value, void *field, const struct conf *c, stru
 	return 0;
 }
 
+static int parse_optional_file(const char *value, void *field, const struct conf *c, struct buf *err)
+{
+	if (value[0] != '\0')
+		return parse_file(value, field, c, err);
+	set_string(field, xstrdup(""));
+	return 0;
+}
+
 /* Says nothing of what follows the scheme: a URL may hold a password. */
 static int parse_store_url(const char *value, void *field, const struct conf *c, struct buf *err)
 {
@@ -212,6 +220,15 @@ static int parse_start(const char *value, void *field, const struct conf *c, str
 	return 0;
 }
 
+static int parse_switch(const char *value, void *field, const struct conf *c, struct buf *err)
+{
+	(void)c;
+	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+		return refuse(err, "on or off", value);
+	*(bool *)field = value[1] == 'n';
+	return 0;
+}
+
 static int parse_level(const char *value, void *field, const struct conf *c, struct buf *err)
 {
 	(void)c;
@@ -260,6 +277,33 @@ static int parse_schedule(const char *value, void *field, const struct conf *c, 
 	if (result == 0)
 		*to = steps;
 	return result;
+}
+
+/* "off", or blocks of addresses. */
+static int parse_blocks(const char *value, void *field, const struct conf *c, struct buf *err)
+{
+	struct conf_webhooks *to = (struct conf_webhooks *)((char *)field - offsetof(struct conf_webhooks, allow_private));
+	struct address_block *blocks = NULL;
+	size_t n = 0;
+	char *word;
+
+	(void)c;
+	if (strcmp(value, "off") == 0)
+		value = "";
+	while ((word = next_word(&value)) != NULL) {
+		blocks = xreallocarray(blocks, n + 1, sizeof *blocks);
+		if (address_parse_block(word, &blocks[n++]) < 0) {
+			refuse(err, "off, or blocks of addresses with blanks between them such as 10.0.0.0/8 fd00::/8", word);
+			free(word);
+			free(blocks);
+			return -1;
+		}
+		free(word);
+	}
+	free(to->allow_private);
+	to->allow_private = blocks;
+	to->nallow_private = n;
+	return 0;
 }
 
 /* What handlers are told by the program itself can't be passed through as well. */
@@ -324,6 +368,7 @@ const struct conf_section conf_sections[] = {
 	{ "dispatch", NULL, "how events are delivered" },
 	{ "handlers", NULL, "the scripts that events are delivered to" },
 	{ "handler", "session.completed/20-warehouse", "overrides for one handler" },
+	{ "webhooks", NULL, "the URLs that events are delivered to" },
 	{ "log", NULL, "what the programs report" },
 };
 const size_t conf_nsections = sizeof conf_sections / sizeof conf_sections[0];
@@ -331,6 +376,8 @@ const size_t conf_nsections = sizeof conf_sections / sizeof conf_sections[0];
 #define SOURCE(member) offsetof(struct conf_source, member)
 #define CONF(member) offsetof(struct conf, member)
 #define ALL_HANDLERS(member) offsetof(struct conf, handler_defaults.member)
+#define CALLS(member) offsetof(struct conf, webhooks.call.member)
+#define WEBHOOKS(member) offsetof(struct conf, webhooks.member)
 #define ONE_HANDLER(member) offsetof(struct conf_handler, member)
 
 const struct conf_key conf_keys[] = {
@@ -361,7 +408,7 @@ const struct conf_key conf_keys[] = {
 	{ "dispatch", "start", "auto",
 	  "auto: ntrvsta-fcgi starts the dispatcher when none runs; off: cron or systemd does",
 	  parse_start, CONF(dispatch_auto) },
-	{ "dispatch", "concurrency", "4", "handlers that run at once, in all",
+	{ "dispatch", "concurrency", "4", "handlers and calls in flight, in all",
 	  parse_count, CONF(dispatch_concurrency) },
 
 	{ "handlers", "dir", "handlers", "relative to this file",
@@ -388,6 +435,21 @@ const struct conf_key conf_keys[] = {
 	{ "handler", "retry_schedule", NULL, NULL, parse_schedule, ONE_HANDLER(retry_schedule) },
 	{ "handler", "output_limit", NULL, NULL, parse_output_size, ONE_HANDLER(output_limit) },
 	{ "handler", "batch", NULL, NULL, parse_batch, ONE_HANDLER(batch) },
+
+	{ "webhooks", "timeout", "15s", "for a call, from the look-up of the name to the end of the answer",
+	  parse_timeout, CALLS(timeout_ms) },
+	{ "webhooks", "connect_timeout", "5s", "of that, until the connection stands",
+	  parse_timeout, WEBHOOKS(connect_timeout_ms) },
+	{ "webhooks", "concurrency", "1", "calls to one webhook at once; 1 keeps arrival order for first attempts",
+	  parse_count, CALLS(concurrency) },
+	{ "webhooks", "retry_schedule", "5s 5m 30m 2h 5h 10h 14h 20h 24h", "waits before the second, third, ... attempt",
+	  parse_schedule, CALLS(retry_schedule) },
+	{ "webhooks", "allow_http", "off", "on: http:// may be called as well as https://",
+	  parse_switch, WEBHOOKS(allow_http) },
+	{ "webhooks", "allow_private", "off", "or blocks of addresses that may be called although they are not public",
+	  parse_blocks, WEBHOOKS(allow_private) },
+	{ "webhooks", "ca_file", "", "certificate authorities that count, in PEM; empty: the system's",
+	  parse_optional_file, WEBHOOKS(ca_file) },
 
 	{ "log", "level", "info", "error, warn, info or debug",
 	  parse_level, CONF(log_level) },

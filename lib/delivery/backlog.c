@@ -8,9 +8,11 @@
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
 #include "lib/base/hooks.h"
+#include "lib/base/id.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/targets.h"
+#include "lib/store/webhooks.h"
 
 /* Events that become deliveries in one transaction: bounds how long intake may have to wait. */
 #define EXPAND_MAX 200
@@ -39,6 +41,7 @@ struct target *backlog_target(struct dispatcher *d, const char *name)
 	t->name = xstrdup(name);
 	t->next_retry_ms = INT64_MAX;
 	t->took_ms = -1;
+	t->webhook = id_valid(ID_WEBHOOK, name);
 	d->targets = xreallocarray(d->targets, d->ntargets + 1, sizeof(struct target *));
 	d->targets[d->ntargets++] = t;
 	return t;
@@ -55,6 +58,8 @@ static void note_first(struct dispatcher *d, struct target *t)
 
 bool backlog_has_due(const struct target *t, int64_t now_ms)
 {
+	if (t->webhook && t->missing)
+		return false;
 	return t->first || (t->next_retry_ms <= now_ms && !t->missing);
 }
 
@@ -104,16 +109,48 @@ bool backlog_open_store(struct dispatcher *d)
 	return d->store != NULL;
 }
 
+static bool handler_is_missing(const struct dispatcher *d, const struct target *t)
+{
+	char *path = fdio_resolve(d->conf->handlers_dir, t->name);
+	bool missing = access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+
+	free(path);
+	return missing;
+}
+
+void backlog_hold_webhook(struct dispatcher *d, struct target *t, bool off)
+{
+	if (off == t->missing)
+		return;
+	t->missing = off;
+	log_info("webhook is %s webhook=%s", off ? "switched off, its deliveries wait" : "active again", t->name);
+	if (store_hold(d->store, t->name, off ? "the webhook is not active" : "") != STORE_OK)
+		backlog_store_failed(d, "note a webhook that is switched off");
+}
+
+static void look_at_webhook(struct dispatcher *d, struct target *t)
+{
+	struct store_webhook webhook;
+	enum store_status status;
+
+	if (!d->store)
+		return;
+	status = store_get_webhook(d->store, t->name, clock_wall_ms(), &webhook);
+	/* One that was deleted is not held: what is left of it, if anything, ends. */
+	if (status == STORE_OK)
+		backlog_hold_webhook(d, t, !webhook.active);
+	store_webhook_free(&webhook);
+}
+
 void backlog_look_for_missing(struct dispatcher *d, struct target *t)
 {
-	char *path;
 	bool missing;
 
-	if (t->next_retry_ms == INT64_MAX && !t->missing)
+	if (t->webhook && (t->first || t->next_retry_ms != INT64_MAX))
+		look_at_webhook(d, t);
+	if (t->webhook || (t->next_retry_ms == INT64_MAX && !t->missing))
 		return;
-	path = fdio_resolve(d->conf->handlers_dir, t->name);
-	missing = access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
-	free(path);
+	missing = handler_is_missing(d, t);
 	if (missing == t->missing)
 		return;
 	t->missing = missing;
@@ -190,6 +227,10 @@ static const struct targets *plan_for(struct dispatcher *d, struct plan *plans, 
 	}
 	buf_free(&err);
 	d->handlers_unreadable = false;
+	if (store_webhooks_for(d->store, event, &plans[*n].targets.names, &plans[*n].targets.n) != STORE_OK) {
+		targets_free(&plans[*n].targets);
+		return NULL; /* what is wrong with the store shows when these events are expanded */
+	}
 	return &plans[(*n)++].targets;
 }
 
@@ -198,7 +239,7 @@ static enum store_status expand_one(struct dispatcher *d, const struct store_new
 	size_t i;
 
 	if (t->n == 0)
-		log_info("event has no handler id=%s event=%s", e->id, e->event);
+		log_info("event has no handler and no webhook id=%s event=%s", e->id, e->event);
 	for (i = 0; i < t->n; i++)
 		note_first(d, backlog_target(d, t->names[i]));
 	return store_expand_event(d->store, e->seq, (const char *const *)t->names, t->n, clock_wall_ms());

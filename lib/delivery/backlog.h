@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "lib/conf/conf.h"
+#include "lib/delivery/call.h"
 #include "lib/delivery/dispatcher.h"
 #include "lib/delivery/wake.h"
 #include "lib/store/store.h"
@@ -20,7 +21,9 @@ struct target {
 	bool first;            /* first attempts wait */
 	int64_t next_retry_ms; /* wall clock; INT64_MAX: none */
 	bool retry_was_last;   /* the two kinds take turns, so that neither starves the other */
-	bool missing;          /* its file was removed: retries wait until it is back */
+	bool webhook;          /* no handler: its name is a webhook's id */
+	bool missing;          /* its file was removed: retries wait until it is back; or it is a webhook that is
+	                        * switched off: all waits */
 	uint64_t place;        /* in the queue for free slots: the smallest is served first */
 };
 
@@ -30,6 +33,7 @@ struct dispatcher {
 	struct store *store; /* NULL after a failure, opened again at the next scan */
 	struct wake_reader wake;
 	int signal_fd;
+	struct caller *caller; /* NULL until a webhook is called */
 
 	struct target **targets;
 	size_t ntargets;
@@ -69,6 +73,9 @@ void backlog_scan(struct dispatcher *d);
 /* A handler that was removed while deliveries wait for their next attempt: they keep waiting, with
  * a reason, and use up none of their attempts. (A first attempt is made, and says what is wrong.) */
 void backlog_look_for_missing(struct dispatcher *d, struct target *t);
+
+/* A webhook that is switched off, or not any more: what waits for it waits on, with a reason. */
+void backlog_hold_webhook(struct dispatcher *d, struct target *t, bool off);
 
 /* Look at what waits for T. */
 void backlog_refresh_target(struct dispatcher *d, struct target *t);

@@ -35,7 +35,7 @@ static int wait_ms(const struct dispatcher *d)
 	if (d->store && d->ended && now_ms + work_settle_in_ms(d) < until_ms)
 		until_ms = now_ms + work_settle_in_ms(d);
 	for (r = d->running; r; r = r->next)
-		if (child_deadline_us(r->child) != INT64_MAX && child_deadline_us(r->child) / 1000 + 1 < until_ms)
+		if (r->child && child_deadline_us(r->child) != INT64_MAX && child_deadline_us(r->child) / 1000 + 1 < until_ms)
 			until_ms = child_deadline_us(r->child) / 1000 + 1;
 	for (i = 0; i < d->ntargets && !d->stopping; i++) {
 		const struct target *t = d->targets[i];
@@ -55,7 +55,7 @@ static void on_signal(struct dispatcher *d)
 		if (info.ssi_signo == SIGHUP) {
 			d->reload = true;
 		} else if (!d->stopping) {
-			log_info("ending: running handlers may finish");
+			log_info("ending: running handlers and calls may finish");
 			d->stopping = true;
 		}
 	}
@@ -70,10 +70,15 @@ static void wait_for_something(struct dispatcher *d)
 	fds[0] = (struct pollfd){ .fd = d->signal_fd, .events = POLLIN };
 	fds[1] = (struct pollfd){ .fd = d->wake.fd, .events = POLLIN };
 	for (r = d->running; r && n + 2 <= sizeof fds / sizeof fds[0]; r = r->next) {
+		if (!r->child)
+			continue;
 		fds[n++] = (struct pollfd){ .fd = child_pidfd(r->child), .events = POLLIN };
 		fds[n++] = (struct pollfd){ .fd = child_output_fd(r->child), .events = POLLIN };
 	}
-	if (poll(fds, n, wait_ms(d)) <= 0)
+	/* Calls have descriptors, and times, of their own. */
+	if (caller_in_flight(d->caller) > 0)
+		caller_poll(d->caller, fds, n, wait_ms(d));
+	else if (poll(fds, n, wait_ms(d)) <= 0)
 		return;
 	if (fds[0].revents)
 		on_signal(d);
@@ -101,6 +106,7 @@ static void reload_conf(struct dispatcher *d)
 		log_info("configuration loaded file=%s", fresh->path);
 		conf_unref(d->conf);
 		d->conf = fresh;
+		caller_forget_connections(d->caller);
 	}
 	buf_free(&err);
 }
@@ -225,6 +231,7 @@ static void stop(struct dispatcher *d)
 		free(d->targets[i]);
 	}
 	free(d->targets);
+	caller_free(d->caller);
 	store_close(d->store);
 	conf_unref(d->conf);
 }

@@ -149,6 +149,41 @@ void outcome_of_spawn_error(int error, const char *path, struct outcome *out)
 	explain_spawn_error(error, path, &out->message);
 }
 
+/* Answers that mean more than "failed". */
+static const struct {
+	int first, last; /* status */
+	enum outcome_kind kind;
+	const char *error_code;
+	const char *note;
+} answers[] = {
+	{ 200, 299, OUTCOME_SUCCESS, "", NULL },
+	{ 300, 399, OUTCOME_RETRY, "http_status", "redirects are not followed: register the URL that it leads to" },
+	{ 401, 401, OUTCOME_RETRY, "http_status", "the receiver does not accept the signature: has it the secret?" },
+	{ 410, 410, OUTCOME_PERMANENT, "gone", "gone: the webhook is switched off" },
+};
+
+void outcome_of_call(const struct call_end *e, struct outcome *out)
+{
+	size_t i;
+
+	outcome_set(out, OUTCOME_RETRY, *e->error_code ? e->error_code : "http_status");
+	if (*e->error_code) {
+		buf_adds(&out->message, buf_str(&e->message));
+		return;
+	}
+	buf_addf(&out->message, "HTTP status %d", e->status);
+	for (i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+		if (e->status < answers[i].first || e->status > answers[i].last)
+			continue;
+		out->kind = answers[i].kind;
+		out->error_code = answers[i].error_code;
+		if (answers[i].note)
+			buf_addf(&out->message, " (%s)", answers[i].note);
+	}
+	if (out->kind == OUTCOME_SUCCESS)
+		buf_reset(&out->message);
+}
+
 void outcome_of_interruption(struct outcome *out)
 {
 	outcome_set(out, OUTCOME_RETRY, "interrupted");

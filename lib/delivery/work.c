@@ -13,6 +13,10 @@
 #include "lib/delivery/environment.h"
 #include "lib/delivery/schedule.h"
 #include "lib/delivery/slots.h"
+#include "lib/delivery/webhook.h"
+
+/* How long a receiver may put us off. */
+#define RETRY_AFTER_MAX_MS (INT64_C(24) * 3600 * 1000)
 
 /* So long, at most, is the end of a run not recorded. */
 #define SETTLE_AFTER_MS 5
@@ -39,6 +43,8 @@ static void decide(struct dispatcher *d, struct run *r, int64_t *due_ms)
 		delay_ms = retry_delay(d, r->target->name, attempt);
 	if (r->outcome.kind == OUTCOME_RETRY && r->n > 1 && delay_ms < 0)
 		delay_ms = 0; /* also where a single event would have no second attempt */
+	if (delay_ms >= 0 && delay_ms < r->retry_after_ms)
+		delay_ms = r->retry_after_ms < RETRY_AFTER_MAX_MS ? r->retry_after_ms : RETRY_AFTER_MAX_MS;
 	*due_ms = delay_ms < 0 ? 0 : clock_wall_ms() + delay_ms;
 	r->next_state = r->outcome.kind == OUTCOME_SUCCESS ? "success" : delay_ms < 0 ? "failed" : "pending";
 }
@@ -60,12 +66,14 @@ static void log_attempt(const struct run *r)
 	const struct store_claim *c = &r->claims[0];
 	long long ms = (long long)r->exit.duration_ms;
 
+	const char *kind = r->target->webhook ? "webhook" : "handler";
+
 	if (r->outcome.kind == OUTCOME_SUCCESS)
-		log_debug("attempt succeeded handler=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld",
-		          r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms);
+		log_debug("attempt succeeded %s=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld",
+		          kind, r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms);
 	else
-		log_warn("attempt failed handler=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld next=%s"
-		         " error=\"%s\"", r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms,
+		log_warn("attempt failed %s=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld next=%s"
+		         " error=\"%s\"", kind, r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms,
 		         r->next_state, buf_str(&r->outcome.message));
 }
 
@@ -98,6 +106,7 @@ static enum store_status record(struct dispatcher *d, struct run *r)
 		.error_code = r->outcome.error_code,
 		.error_message = buf_str(&r->outcome.message),
 		.exit_code = r->exit.code,
+		.status_code = r->status_code,
 		.signal = r->exit.signal,
 		.output = buf_str(&r->exit.output),
 		.output_len = r->exit.output.len,
@@ -111,6 +120,8 @@ static enum store_status record(struct dispatcher *d, struct run *r)
 	a.next_state = r->next_state;
 	for (i = 0; status == STORE_OK && i < r->n; i++)
 		status = record_one(d, r, &a, i, &output_in);
+	if (status == STORE_OK && r->target->webhook)
+		status = webhook_note(d, r);
 	if (status == STORE_OK && a.due_ms && a.due_ms < r->target->next_retry_ms)
 		r->target->next_retry_ms = a.due_ms;
 	return status;
@@ -124,6 +135,7 @@ static void run_free(struct run *r)
 	for (i = 0; i < r->n; i++)
 		store_claim_free(&r->claims[i]);
 	free(r->claims);
+	store_webhook_free(&r->webhook);
 	buf_free(&r->exit.output);
 	buf_free(&r->outcome.message);
 	free(r);
@@ -183,6 +195,21 @@ static void remove_ready(struct dispatcher *d, struct run *r)
 	d->nahead -= r->ahead;
 }
 
+/* What is to be called. STORE_NOT_FOUND where it was switched off meanwhile: nothing is claimed then. */
+static enum store_status load_webhook(struct dispatcher *d, struct target *t, struct run *r, int64_t now_ms)
+{
+	enum store_status status = store_get_webhook(d->store, t->name, now_ms, &r->webhook);
+
+	if (status == STORE_NOT_FOUND)
+		return STORE_OK; /* deleted, which the attempt will say */
+	if (status == STORE_OK && !r->webhook.active) {
+		t->missing = true; /* noted at the next scan */
+		d->next_scan_ms = 0;
+		return STORE_NOT_FOUND;
+	}
+	return status;
+}
+
 /* Claim T's next delivery, or as many as make a batch, if any is due. */
 static enum store_status claim_one(struct dispatcher *d, struct target *t)
 {
@@ -191,14 +218,17 @@ static enum store_status claim_one(struct dispatcher *d, struct target *t)
 	bool retry = retry_due && !t->missing && (!t->first || !t->retry_was_last);
 	size_t batch = conf_handler(d->conf, t->name)->batch;
 	struct run *r = xcalloc(1, sizeof *r);
-	enum store_status status;
+	enum store_status status = STORE_OK;
 
 	r->target = t;
 	r->ahead = !slots_may_claim(d, t);
 	r->claims = xcalloc(batch, sizeof *r->claims);
 	t->retry_was_last = retry;
-	status = store_claim(d->store, t->name, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, batch,
-	                     r->claims, &r->n);
+	if (t->webhook)
+		status = load_webhook(d, t, r, now_ms);
+	if (status == STORE_OK)
+		status = store_claim(d->store, t->name, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, batch,
+		                     r->claims, &r->n);
 	if (status == STORE_OK) {
 		push(&d->claimed, r);
 		add_ready(d, r);
@@ -401,7 +431,8 @@ static void add_lines(struct buf *out, struct run *r)
 	}
 }
 
-static void start_run(struct dispatcher *d, struct run *r)
+/* False where it can't be started: R->outcome says why. */
+static bool start_child(struct dispatcher *d, struct run *r)
 {
 	const struct conf_handler *settings = conf_handler(d->conf, r->target->name);
 	char *path = fdio_resolve(d->conf->handlers_dir, r->target->name), *cwd = fdio_dirname(path);
@@ -423,19 +454,10 @@ static void start_run(struct dispatcher *d, struct run *r)
 		spec.input = buf_str(&input);
 		spec.input_len = input.len;
 	}
-	r->started_ms = clock_wall_ms();
-	r->begun_ms = clock_mono_ms();
 	r->child = child_spawn(&spec);
-	if (r->child) {
-		r->target->running++;
-		d->nrunning++;
-		push(&d->running, r);
-		FAULT_POINT("running");
-	} else {
+	if (!r->child) {
 		outcome_of_spawn_error(errno, path, &r->outcome);
 		r->exit.code = -1;
-		r->ended_ms = clock_mono_ms();
-		push(&d->ended, r);
 	}
 	if (!batch)
 		drop_body(&r->claims[0]); /* the child has it */
@@ -443,6 +465,22 @@ static void start_run(struct dispatcher *d, struct run *r)
 	environment_free(envp);
 	free(cwd);
 	free(path);
+	return r->child != NULL;
+}
+
+static void start_run(struct dispatcher *d, struct run *r)
+{
+	r->started_ms = clock_wall_ms();
+	r->begun_ms = clock_mono_ms();
+	if (!(r->target->webhook ? webhook_start(d, r) : start_child(d, r))) {
+		r->ended_ms = clock_mono_ms();
+		push(&d->ended, r);
+		return;
+	}
+	r->target->running++;
+	d->nrunning++;
+	push(&d->running, r);
+	FAULT_POINT("running");
 }
 
 void work_start(struct dispatcher *d)
@@ -461,24 +499,41 @@ void work_start(struct dispatcher *d)
 	}
 }
 
+/* Its slot is free, its outcome is known. */
+static void note_end(struct dispatcher *d, struct run *r)
+{
+	r->ended_ms = clock_mono_ms();
+	r->target->running--;
+	r->target->took_ms = r->exit.duration_ms;
+	d->nrunning--;
+	FAULT_POINT("ended");
+	push(&d->ended, r);
+	d->last_activity_ms = clock_mono_ms();
+}
+
+static void unlink_run(struct run **list, const struct run *r)
+{
+	while (*list != r)
+		list = &(*list)->next;
+	*list = r->next;
+}
+
 void work_advance(struct dispatcher *d)
 {
 	struct run **link = &d->running, *r;
 
 	while ((r = *link)) {
-		if (!child_advance(r->child, &r->exit)) {
+		if (!r->child || !child_advance(r->child, &r->exit)) {
 			link = &r->next;
 			continue;
 		}
 		*link = r->next;
-		r->ended_ms = clock_mono_ms();
-		r->target->running--;
-		r->target->took_ms = r->exit.duration_ms;
-		d->nrunning--;
 		outcome_of_exit(&r->exit, &r->outcome);
-		FAULT_POINT("ended");
-		push(&d->ended, r);
-		d->last_activity_ms = clock_mono_ms();
+		note_end(d, r);
+	}
+	while ((r = webhook_next_ended(d))) {
+		unlink_run(&d->running, r);
+		note_end(d, r);
 	}
 }
 

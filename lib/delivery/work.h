@@ -4,8 +4,10 @@
 #define NTRVSTA_DELIVERY_WORK_H
 
 #include "lib/delivery/backlog.h"
+#include "lib/delivery/call.h"
 #include "lib/delivery/child.h"
 #include "lib/delivery/outcome.h"
+#include "lib/store/webhooks.h"
 
 /* Claimed deliveries that run together (one, but for a batch), from their claim until the attempt
  * is recorded. */
@@ -14,7 +16,10 @@ struct run {
 	struct target *target;
 	struct store_claim *claims;
 	size_t n;
-	struct child *child; /* NULL where it could not be started, or has ended */
+	struct child *child; /* NULL where it could not be started, has ended, or is a call */
+	struct store_webhook webhook; /* as it was when it was claimed; empty for a handler, or where it is gone */
+	int status_code;              /* of HTTP; 0: none */
+	int64_t retry_after_ms;       /* not before, says who was called */
 	bool ahead;          /* claimed before there was a slot for it */
 	int64_t started_ms;  /* wall clock */
 	int64_t begun_ms, ended_ms; /* clock_mono_ms() */

@@ -124,6 +124,27 @@ static const char *const migrations[] = {
 	 "  PRIMARY KEY (target, bucket_ms, duration_ms)) WITHOUT ROWID;"
 	 "INSERT INTO duration SELECT target, bucket_ms, duration_ms, attempts FROM duration_of_spans WHERE span = 0;"
 	 "DROP TABLE duration_of_spans;"),
+
+	/* Registered URLs (webhooks.h). */
+	("CREATE TABLE webhook ("
+	 "  id TEXT PRIMARY KEY,"
+	 "  url TEXT NOT NULL,"
+	 "  description TEXT NOT NULL,"
+	 "  events TEXT NOT NULL,"
+	 "  active INTEGER NOT NULL,"
+	 "  inactive_reason TEXT NOT NULL DEFAULT '',"
+	 "  created_ms INTEGER NOT NULL,"
+	 "  updated_ms INTEGER NOT NULL,"
+	 "  failures INTEGER NOT NULL DEFAULT 0,"
+	 "  failing_since_ms INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+	 "CREATE TABLE webhook_secret ("
+	 "  seq INTEGER PRIMARY KEY,"
+	 "  webhook TEXT NOT NULL,"
+	 "  secret TEXT NOT NULL,"
+	 "  created_ms INTEGER NOT NULL,"
+	 "  until_ms INTEGER NOT NULL);"
+	 "CREATE INDEX webhook_secret_webhook ON webhook_secret (webhook, seq);"
+	 "ALTER TABLE attempt ADD COLUMN status_code INTEGER NOT NULL DEFAULT 0;"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

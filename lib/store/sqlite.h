@@ -14,7 +14,7 @@
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
 
-#define SQLITE_STATEMENTS_MAX 96
+#define SQLITE_STATEMENTS_MAX 128
 
 struct sqlite_span {
 	int64_t length_ms;

@@ -191,6 +191,7 @@ static int list_attempt(void *ctx, sqlite3_stmt *stmt)
 		.output = sqlite3_column_blob(stmt, 13),
 		.output_len = (size_t)sqlite3_column_bytes(stmt, 13),
 		.output_cut = sqlite3_column_int(stmt, 14),
+		.status_code = sqlite3_column_int(stmt, 15),
 	};
 
 	return l->attempt(l->ctx, &row);
@@ -204,7 +205,8 @@ enum store_status store_list_attempts(struct store *s, const struct store_filter
 
 	buf_adds(&q.sql,
 	         "SELECT a.seq, d.id, e.id, e.event, t.name, a.attempt, a.started_ms, a.duration_ms, a.outcome,"
-	         " a.error_code, a.error_message, a.exit_code, a.signal, coalesce(o.output, a.output), a.output_cut"
+	         " a.error_code, a.error_message, a.exit_code, a.signal, coalesce(o.output, a.output), a.output_cut,"
+	         " a.status_code"
 	         " FROM attempt a LEFT JOIN attempt o ON o.seq = a.output_of AND a.output_of <> 0"
 	         " JOIN delivery d ON d.seq = a.delivery_seq"
 	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");

@@ -199,8 +199,8 @@ static enum store_status put_attempt(struct store *s, const struct store_attempt
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
 		"INSERT INTO attempt (delivery_seq, attempt, started_ms, duration_ms, outcome, error_code,"
-		" error_message, exit_code, signal, output, output_cut, output_of)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
+		" error_message, exit_code, signal, output, output_cut, output_of, status_code)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
 	enum store_status status;
 
 	sqlite3_bind_int64(stmt, 1, a->delivery_seq);
@@ -215,6 +215,7 @@ static enum store_status put_attempt(struct store *s, const struct store_attempt
 	sqlite_bind_blob(stmt, 10, a->output, *output_in ? 0 : a->output_len);
 	sqlite3_bind_int(stmt, 11, a->output_cut);
 	sqlite3_bind_int64(stmt, 12, *output_in);
+	sqlite3_bind_int(stmt, 13, a->status_code);
 	status = sqlite_run(s, stmt);
 	if (status == STORE_OK && *output_in == 0)
 		*output_in = sqlite3_last_insert_rowid(s->db);

@@ -127,7 +127,8 @@ struct store_attempt {
 	const char *outcome;       /* "success", "retry" or "permanent" */
 	const char *error_code;    /* "" on success */
 	const char *error_message; /* "" on success */
-	int exit_code;             /* -1 where it did not exit */
+	int exit_code;             /* -1 where it did not exit, or was a call */
+	int status_code;           /* of HTTP; 0: none */
 	int signal;                /* 0 where none ended it */
 	const char *output;
 	size_t output_len;
@@ -197,7 +198,7 @@ struct store_attempt_row {
 	int attempt;
 	int64_t started_ms, duration_ms;
 	const char *outcome, *error_code, *error_message;
-	int exit_code, signal;
+	int exit_code, signal, status_code;
 	const char *output;
 	size_t output_len;
 	bool output_cut;

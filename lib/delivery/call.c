@@ -1,0 +1,337 @@
+#include "lib/delivery/call.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/log.h"
+#include "lib/base/xalloc.h"
+#include "lib/delivery/guard.h"
+
+struct call {
+	struct call *next; /* of those in flight */
+	CURL *easy;
+	struct curl_slist *headers;
+	void *owner;
+	struct conf_webhooks settings; /* what the guard needs of it, as it was at the start */
+	struct buf refused;            /* what the guard said last */
+	char error[CURL_ERROR_SIZE];
+	struct buf answer;
+	size_t keep, header_bytes, body_bytes;
+	bool read_enough, headers_too_large;
+};
+
+struct caller {
+	CURLM *multi;
+	struct call *calls;
+	size_t in_flight;
+	bool stale; /* the connections that it keeps are not to be used any more */
+};
+
+struct caller *caller_new(void)
+{
+	struct caller *c = xcalloc(1, sizeof *c);
+
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+		c->multi = curl_multi_init();
+	if (c->multi)
+		return c;
+	log_error("libcurl can't start: no webhook is called");
+	free(c);
+	return NULL;
+}
+
+/* --- one call ----------------------------------------------------------------------------- */
+
+static void call_free(struct call *call)
+{
+	curl_easy_cleanup(call->easy);
+	curl_slist_free_all(call->headers);
+	free(call->settings.allow_private);
+	buf_free(&call->refused);
+	buf_free(&call->answer);
+	free(call);
+}
+
+/* The one place where a connection is begun: whatever the URL, a name or a redirect said, this is the address. */
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *target)
+{
+	struct call *call = ctx;
+	struct address address;
+
+	(void)purpose;
+	buf_reset(&call->refused);
+	if (address_from_socket(&target->addr, &address)) {
+		buf_adds(&call->refused, "only IPv4 and IPv6 are called");
+		return CURL_SOCKET_BAD;
+	}
+	if (!guard_allows(&call->settings, &address, &call->refused))
+		return CURL_SOCKET_BAD;
+	return socket(target->family, target->socktype | SOCK_CLOEXEC, target->protocol);
+}
+
+static size_t on_header(char *data, size_t size, size_t n, void *ctx)
+{
+	struct call *call = ctx;
+
+	(void)data;
+	call->header_bytes += size * n;
+	call->headers_too_large = call->header_bytes > CALL_ANSWER_READ;
+	return call->headers_too_large ? 0 : size * n;
+}
+
+static size_t on_body(char *data, size_t size, size_t n, void *ctx)
+{
+	struct call *call = ctx;
+	size_t room = call->keep - call->answer.len;
+
+	buf_add(&call->answer, data, n < room ? n : room);
+	call->body_bytes += size * n;
+	call->read_enough = call->body_bytes >= CALL_ANSWER_READ;
+	return call->read_enough ? 0 : size * n;
+}
+
+static void set_options(struct call *call, const struct call_spec *spec)
+{
+	CURL *e = call->easy;
+
+	curl_easy_setopt(e, CURLOPT_PRIVATE, call);
+	curl_easy_setopt(e, CURLOPT_URL, spec->url);
+	curl_easy_setopt(e, CURLOPT_HTTPHEADER, call->headers);
+	if (spec->body) {
+		curl_easy_setopt(e, CURLOPT_POST, 1L);
+		curl_easy_setopt(e, CURLOPT_POSTFIELDS, spec->body);
+		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body_len);
+	} else {
+		curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+	}
+	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->settings->call.timeout_ms);
+	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->settings->connect_timeout_ms);
+	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
+	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(e, CURLOPT_PROXY, "");
+	if (spec->settings->ca_file[0])
+		curl_easy_setopt(e, CURLOPT_CAINFO, spec->settings->ca_file);
+	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 16384L);
+	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, call);
+	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
+	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
+}
+
+static void copy_settings(struct conf_webhooks *to, const struct conf_webhooks *from)
+{
+	size_t bytes = from->nallow_private * sizeof *from->allow_private;
+
+	*to = (struct conf_webhooks){ .nallow_private = from->nallow_private };
+	if (bytes)
+		to->allow_private = memcpy(xmalloc(bytes), from->allow_private, bytes);
+}
+
+/* Connections are libcurl's: to be rid of them it is begun anew, once nothing is in flight. */
+static void drop_connections(struct caller *c)
+{
+	CURLM *anew;
+
+	if (!c->stale || c->in_flight > 0)
+		return;
+	anew = curl_multi_init();
+	if (!anew)
+		return;
+	curl_multi_cleanup(c->multi);
+	c->multi = anew;
+	c->stale = false;
+}
+
+int call_start(struct caller *c, const struct call_spec *spec, void *owner, struct buf *err)
+{
+	struct call *call = xcalloc(1, sizeof *call);
+	const char *const *h;
+	CURLMcode code;
+
+	call->owner = owner;
+	call->keep = spec->settings->call.output_limit;
+	copy_settings(&call->settings, spec->settings);
+	call->easy = curl_easy_init();
+	for (h = spec->headers; *h; h++)
+		call->headers = curl_slist_append(call->headers, *h);
+	call->headers = curl_slist_append(call->headers, "Expect:"); /* else it waits before it sends a large body */
+	if (!call->easy || !call->headers)
+		abort();
+	set_options(call, spec);
+	drop_connections(c);
+	curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, c->stale ? 1L : 0L);
+	code = curl_multi_add_handle(c->multi, call->easy);
+	if (code != CURLM_OK) {
+		buf_addf(err, "libcurl does not begin the call: %s", curl_multi_strerror(code));
+		call_free(call);
+		return -1;
+	}
+	call->next = c->calls;
+	c->calls = call;
+	c->in_flight++;
+	return 0;
+}
+
+/* --- how it ended ------------------------------------------------------------------------- */
+
+static const struct {
+	CURLcode code;
+	const char *error_code;
+} errors[] = {
+	{ CURLE_COULDNT_RESOLVE_HOST, "dns" },
+	{ CURLE_COULDNT_CONNECT, "connect" },
+	{ CURLE_OPERATION_TIMEDOUT, "timeout" },
+	{ CURLE_PEER_FAILED_VERIFICATION, "tls" },
+	{ CURLE_SSL_CONNECT_ERROR, "tls" },
+	{ CURLE_SSL_CERTPROBLEM, "tls" },
+	{ CURLE_SSL_CIPHER, "tls" },
+	{ CURLE_SSL_CACERT_BADFILE, "tls" },
+	{ CURLE_GOT_NOTHING, "connection" },
+	{ CURLE_SEND_ERROR, "connection" },
+	{ CURLE_RECV_ERROR, "connection" },
+	{ CURLE_PARTIAL_FILE, "connection" },
+};
+
+static const char *error_code_of(CURLcode code)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof errors / sizeof errors[0]; i++)
+		if (errors[i].code == code)
+			return errors[i].error_code;
+	return "protocol";
+}
+
+static int64_t read_ms(CURL *easy, CURLINFO what)
+{
+	curl_off_t us = 0;
+
+	curl_easy_getinfo(easy, what, &us);
+	return us / 1000;
+}
+
+static void describe_error(const struct call *call, CURLcode code, struct call_end *out)
+{
+	out->error_code = error_code_of(code);
+	if (code == CURLE_COULDNT_CONNECT && call->refused.len) {
+		out->error_code = "address_refused";
+		buf_adds(&out->message, buf_str(&call->refused));
+	} else if (call->headers_too_large) {
+		out->error_code = "protocol";
+		buf_addf(&out->message, "the answer's headers are larger than %d bytes", CALL_ANSWER_READ);
+	} else {
+		buf_adds(&out->message, call->error[0] ? call->error : curl_easy_strerror(code));
+	}
+}
+
+static void describe_end(struct call *call, CURLcode code, struct call_end *out)
+{
+	curl_off_t retry_after_s = 0;
+	long status = 0;
+
+	*out = (struct call_end){ .error_code = "" };
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+	out->status = (int)status;
+	out->retry_after_ms = retry_after_s > 0 && retry_after_s < INT64_MAX / 1000 ? retry_after_s * 1000 : 0;
+	out->dns_ms = read_ms(call->easy, CURLINFO_NAMELOOKUP_TIME_T);
+	out->connect_ms = read_ms(call->easy, CURLINFO_CONNECT_TIME_T);
+	out->tls_ms = read_ms(call->easy, CURLINFO_APPCONNECT_TIME_T);
+	out->duration_ms = read_ms(call->easy, CURLINFO_TOTAL_TIME_T);
+	out->answer_cut = call->body_bytes > call->answer.len;
+	out->answer = call->answer;
+	call->answer = (struct buf)BUF_INIT;
+	if (code != CURLE_OK && !call->read_enough)
+		describe_error(call, code, out);
+}
+
+static CURLMsg *next_message(struct caller *c)
+{
+	CURLMsg *message;
+	int left;
+
+	do {
+		message = curl_multi_info_read(c->multi, &left);
+	} while (message && message->msg != CURLMSG_DONE);
+	return message;
+}
+
+static void forget(struct caller *c, struct call *call)
+{
+	struct call **link = &c->calls;
+
+	while (*link != call)
+		link = &(*link)->next;
+	*link = call->next;
+	c->in_flight--;
+	curl_multi_remove_handle(c->multi, call->easy);
+	call_free(call);
+}
+
+void *caller_next_ended(struct caller *c, struct call_end *out)
+{
+	CURLMsg *message = next_message(c);
+	struct call *call = NULL;
+	CURLcode code;
+	void *owner;
+	int running;
+
+	if (!message && c->in_flight > 0) {
+		curl_multi_perform(c->multi, &running);
+		message = next_message(c);
+	}
+	if (!message)
+		return NULL;
+	code = message->data.result; /* gone with the handle */
+	curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
+	describe_end(call, code, out);
+	owner = call->owner;
+	forget(c, call);
+	return owner;
+}
+
+/* --- all of them -------------------------------------------------------------------------- */
+
+size_t caller_in_flight(const struct caller *c)
+{
+	return c ? c->in_flight : 0;
+}
+
+void caller_poll(struct caller *c, struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+	struct curl_waitfd *extra = xcalloc(n + 1, sizeof *extra);
+	int ready;
+	nfds_t i;
+
+	for (i = 0; i < n; i++) {
+		extra[i].fd = fds[i].fd;
+		extra[i].events = CURL_WAIT_POLLIN;
+	}
+	curl_multi_poll(c->multi, extra, (unsigned)n, timeout_ms, &ready);
+	for (i = 0; i < n; i++)
+		fds[i].revents = extra[i].revents ? POLLIN : 0;
+	free(extra);
+}
+
+void caller_forget_connections(struct caller *c)
+{
+	if (c)
+		c->stale = true;
+}
+
+void caller_free(struct caller *c)
+{
+	if (!c)
+		return;
+	while (c->calls)
+		forget(c, c->calls);
+	curl_multi_cleanup(c->multi);
+	free(c);
+}

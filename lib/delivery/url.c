@@ -1,0 +1,139 @@
+#include "lib/delivery/url.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/xalloc.h"
+#include "lib/delivery/guard.h"
+
+/* Bytes that a URL can't have (RFC 3986, section 2): people paste line ends, blanks and letters of their own. */
+static int check_bytes(const char *url, struct buf *err)
+{
+	const unsigned char *p = (const unsigned char *)url;
+	size_t len = strlen(url);
+
+	if (len == 0 || len > URL_MAX) {
+		buf_addf(err, "wants 1 to %d bytes", URL_MAX);
+		return -1;
+	}
+	for (; *p; p++) {
+		if (*p <= ' ' || *p == 0x7f || *p > 0x7e) {
+			buf_adds(err, "wants ASCII characters without blanks: others are written as %20, names of hosts in Punycode (xn--)");
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static char *part(CURLU *u, CURLUPart what)
+{
+	char *text = NULL;
+
+	return curl_url_get(u, what, &text, 0) == CURLUE_OK ? text : NULL;
+}
+
+static int check_scheme(CURLU *u, const struct conf_webhooks *settings, struct buf *err)
+{
+	char *scheme = part(u, CURLUPART_SCHEME);
+	bool https = scheme && strcmp(scheme, "https") == 0, http = scheme && strcmp(scheme, "http") == 0;
+
+	if (http && !settings->allow_http)
+		buf_adds(err, "wants https://; [webhooks] allow_http = on would allow http:// as well");
+	else if (!https && !http)
+		buf_addf(err, "wants https://, not '%.20s:'", scheme ? scheme : "");
+	curl_free(scheme);
+	return https || (http && settings->allow_http) ? 0 : -1;
+}
+
+/* Parts that have no place in the URL of a webhook. */
+static int check_parts(CURLU *u, struct buf *err)
+{
+	static const struct {
+		CURLUPart part;
+		const char *refusal;
+	} refused[] = {
+		{ CURLUPART_USER, "wants no user name in it: a secret signs each call" },
+		{ CURLUPART_PASSWORD, "wants no password in it: a secret signs each call" },
+		{ CURLUPART_FRAGMENT, "wants no fragment (#...): it would never be sent" },
+		{ CURLUPART_ZONEID, "wants no zone (%...): such an address is nobody's but this machine's" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+		char *text = part(u, refused[i].part);
+
+		curl_free(text);
+		if (text) {
+			buf_adds(err, refused[i].refusal);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int check_port(CURLU *u, struct buf *err)
+{
+	char *port = part(u, CURLUPART_PORT);
+	bool zero = port && strtoul(port, NULL, 10) == 0;
+
+	curl_free(port);
+	if (zero)
+		buf_adds(err, "wants a port from 1 to 65535");
+	return zero ? -1 : 0;
+}
+
+/* An address can be judged at once. libcurl has made it plain: of 0x7f.1 it has made 127.0.0.1. */
+static int check_host(CURLU *u, const struct conf_webhooks *settings, struct buf *err)
+{
+	char *host = part(u, CURLUPART_HOST);
+	size_t len = host ? strlen(host) : 0, first = 0;
+	struct address address;
+	int result = 0;
+
+	if (len > 0 && host[len - 1] == '.')
+		host[--len] = '\0';
+	if (len > 1 && host[0] == '[' && host[len - 1] == ']') {
+		host[len - 1] = '\0';
+		first = 1;
+	}
+	if (len == 0) {
+		buf_adds(err, "wants the name of a host");
+		result = -1;
+	} else if (address_parse(host + first, &address) == 0 && !guard_allows(settings, &address, err)) {
+		result = -1;
+	}
+	curl_free(host);
+	return result;
+}
+
+static char *copy_normal(CURLU *u)
+{
+	char *text = part(u, CURLUPART_URL), *copy = text ? xstrdup(text) : NULL;
+
+	curl_free(text);
+	return copy;
+}
+
+char *url_check(const char *url, const struct conf_webhooks *settings, struct buf *err)
+{
+	CURLU *u;
+	CURLUcode code;
+	char *normal = NULL;
+
+	if (check_bytes(url, err))
+		return NULL;
+	u = curl_url();
+	if (!u)
+		abort();
+	code = curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME);
+	if (code == CURLUE_BAD_PORT_NUMBER)
+		buf_adds(err, "wants a port from 1 to 65535");
+	else if (code != CURLUE_OK)
+		buf_addf(err, "wants a URL such as https://example.com/hooks: %s", curl_url_strerror(code));
+	else if (check_scheme(u, settings, err) == 0 && check_parts(u, err) == 0 && check_port(u, err) == 0 &&
+	         check_host(u, settings, err) == 0)
+		normal = copy_normal(u);
+	curl_url_cleanup(u);
+	return normal;
+}
