@@ -19,7 +19,8 @@ static void note_skipped(void *ctx, const char *name, enum targets_skip why)
 
 	if (why == TARGETS_NOT_EXECUTABLE && cli_is_script(path))
 		level = CHECK_PROBLEM;
-	else if (why == TARGETS_NOT_EXECUTABLE || why == TARGETS_NO_EVENT || why == TARGETS_BAD_NAME)
+	else if (why == TARGETS_NOT_EXECUTABLE || why == TARGETS_NO_EVENT || why == TARGETS_BAD_NAME ||
+	         why == TARGETS_WEBHOOK_ID)
 		level = CHECK_WARNING;
 	else if (why == TARGETS_UNREADABLE)
 		level = CHECK_PROBLEM;
@@ -31,17 +32,12 @@ static void note_skipped(void *ctx, const char *name, enum targets_skip why)
 static void check_event_name(struct check *c, const char *handler)
 {
 	char *event = xstrndup(handler, strcspn(handler, "/"));
-	struct cli_near near = { .word = event };
-	const struct catalogue_event *events;
-	size_t n, i;
+	const char *near = cli_near_event(event);
 
-	events = catalogue_events(&n);
-	for (i = 0; i < n; i++)
-		cli_near_try(&near, events[i].name);
 	if (strcmp(event, "all") == 0 || catalogue_find(event))
 		;
-	else if (near.best)
-		check_say(c, CHECK_WARNING, "handlers", "%s waits for %s, which is not documented; did you mean %s?", handler, event, near.best);
+	else if (near)
+		check_say(c, CHECK_WARNING, "handlers", "%s waits for %s, which is not documented; did you mean %s?", handler, event, near);
 	else
 		check_say(c, CHECK_NOTE, "handlers", "%s waits for %s, which is not documented", handler, event);
 	free(event);

@@ -15,6 +15,7 @@
 #include "lib/base/fdio.h"
 #include "lib/delivery/launch.h"
 #include "lib/delivery/wake.h"
+#include "lib/event/catalogue.h"
 
 #define INPUT_MAX_BYTES ((size_t)256 << 20)
 #define NEAR_MAX 32 /* longer words are near to nothing */
@@ -114,6 +115,18 @@ void cli_near_try(struct cli_near *near, const char *name)
 	near->distance = distance;
 }
 
+const char *cli_near_event(const char *event)
+{
+	struct cli_near near = { .word = event };
+	const struct catalogue_event *events;
+	size_t n, i;
+
+	events = catalogue_events(&n);
+	for (i = 0; i < n; i++)
+		cli_near_try(&near, events[i].name);
+	return near.best;
+}
+
 /* --- options ----------------------------------------------------------------------------- */
 
 static int unknown_option(const struct cli *cli, const struct cli_option *options, size_t n,
@@ -130,6 +143,19 @@ static int unknown_option(const struct cli *cli, const struct cli_option *option
 	cli_usage(cli, near.best ? "unknown option %.*s; did you mean --%s?" : "unknown option %.*s",
 	          (int)(name_len + 2), arg, near.best);
 	return -1;
+}
+
+/* Of the options called like number I, the first whose value is not given yet; N where there is none left. */
+static size_t next_of_name(const struct cli_option *options, size_t n, size_t i)
+{
+	const char *name = options[i].name;
+
+	if (i + 1 == n || strcmp(options[i + 1].name, name) != 0)
+		return i; /* once: the last one counts */
+	for (; i < n && strcmp(options[i].name, name) == 0; i++)
+		if (!*options[i].value)
+			return i;
+	return n;
 }
 
 /* Take the option at ARGV[0], whose value may be ARGV[1]. How many words it was, or -1. */
@@ -158,6 +184,11 @@ static int take_option(const struct cli *cli, const struct cli_option *options, 
 	}
 	if (!equals && argc < 2) {
 		cli_usage(cli, "--%s wants a value", options[i].name);
+		return -1;
+	}
+	i = next_of_name(options, n, i);
+	if (i == n) {
+		cli_usage(cli, "too many --%.*s", (int)name_len, arg + 2);
 		return -1;
 	}
 	*options[i].value = equals ? equals + 1 : argv[1];

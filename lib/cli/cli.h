@@ -26,7 +26,8 @@ struct cli_command {
 
 /* One for each command, defined in the command's own file. */
 extern const struct cli_command cli_init, cli_check, cli_serve, cli_dispatch, cli_send, cli_sign,
-	cli_verify, cli_secret, cli_events, cli_logs, cli_failed, cli_retry, cli_recover, cli_cancel, cli_stats, cli_prune;
+	cli_verify, cli_secret, cli_events, cli_logs, cli_failed, cli_retry, cli_recover, cli_cancel, cli_stats, cli_prune,
+	cli_webhooks;
 
 /* Say what is wrong on standard error, prefixed with "ntrvsta COMMAND: ". Return the exit code
  * of their name, so that a command can return cli_fail(...). cli_note() only says it. */
@@ -34,7 +35,8 @@ int cli_fail(const struct cli *cli, const char *fmt, ...) __attribute__((format(
 int cli_usage(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Options of a command: "--name VALUE", "--name=VALUE" or a flag. */
+/* Options of a command: "--name VALUE", "--name=VALUE" or a flag. One that may be given several times stands as
+ * often in the table: its values are filled in from the first on, where they are NULL. */
 struct cli_option {
 	const char *name;   /* without the dashes */
 	const char **value; /* where to put the value; NULL: it is a flag */
@@ -51,6 +53,9 @@ struct cli_near {
 	unsigned distance; /* of BEST */
 };
 void cli_near_try(struct cli_near *near, const char *name);
+
+/* The documented event whose name is close to EVENT; NULL where none is. */
+const char *cli_near_event(const char *event);
 
 /* Parse the value of an option, or say what is wrong (false). TEXT NULL leaves the value alone. */
 bool cli_parse_limit(const struct cli *cli, const char *text, int64_t *limit); /* 0: all */

@@ -351,11 +351,10 @@ static int send_all(struct send *s)
 /* EVENT's data into S. False after it said what is wrong. */
 static bool choose_data(struct send *s, const char *data)
 {
-	const struct catalogue_event *known = catalogue_find(s->event), *events;
-	struct cli_near near = { .word = s->event };
+	const struct catalogue_event *known = catalogue_find(s->event);
+	const char *near = cli_near_event(s->event);
 	struct buf text = BUF_INIT;
 	struct json_object *parsed;
-	size_t n, i;
 
 	s->own_data = data != NULL;
 	if (data && data[0] == '@') {
@@ -365,11 +364,8 @@ static bool choose_data(struct send *s, const char *data)
 		buf_adds(&text, data ? data : known->data);
 	} else {
 		buf_adds(&text, "{}");
-		events = catalogue_events(&n);
-		for (i = 0; i < n; i++)
-			cli_near_try(&near, events[i].name);
-		cli_note(s->cli, "%s is not documented, so its data is {}%s%s%s", s->event, near.best ? "; did you mean " : "",
-		         near.best ? near.best : "", near.best ? "?" : "");
+		cli_note(s->cli, "%s is not documented, so its data is {}%s%s%s", s->event, near ? "; did you mean " : "",
+		         near ? near : "", near ? "?" : "");
 	}
 	trim(&text); /* json-c's strict parser wants nothing behind the value */
 	s->data = buf_detach(&text);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/id.h"
 #include "lib/base/xalloc.h"
 #include "lib/event/envelope.h"
 
@@ -80,7 +81,8 @@ bool targets_name_valid(const char *name)
 	enum targets_skip why;
 
 	/* A second slash fails as a bad character of what follows the first. */
-	return strlen(name) <= TARGET_NAME_MAX && begins_with_event(name) && judge_name(base, &why);
+	return strlen(name) <= TARGET_NAME_MAX && begins_with_event(name) && judge_name(base, &why) &&
+	       !id_valid(ID_WEBHOOK, name);
 }
 
 static int search_fail(const struct search *s, const char *name)
@@ -98,7 +100,9 @@ static bool refuse_name(const char *name, enum targets_skip *why)
 		return true;
 	if (targets_name_valid(name))
 		return false;
-	*why = begins_with_event(name) ? TARGETS_BAD_NAME : TARGETS_NO_EVENT;
+	*why = id_valid(ID_WEBHOOK, name) ? TARGETS_WEBHOOK_ID
+	       : begins_with_event(name)  ? TARGETS_BAD_NAME
+	                                  : TARGETS_NO_EVENT;
 	return true;
 }
 
@@ -260,6 +264,7 @@ const char *targets_skip_text(enum targets_skip why)
 		[TARGETS_HIDDEN] = "hidden",
 		[TARGETS_BACKUP] = "a backup copy by its name",
 		[TARGETS_NO_EVENT] = "not named like an event",
+		[TARGETS_WEBHOOK_ID] = "named like a webhook's id",
 		[TARGETS_BAD_NAME] = "not a name for a handler (A-Z a-z 0-9 _ - and dots inside)",
 		[TARGETS_DIRECTORY] = "a directory",
 		[TARGETS_SPECIAL] = "not a regular file",

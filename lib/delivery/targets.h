@@ -24,6 +24,7 @@ enum targets_skip {
 	TARGETS_BACKUP,      /* name~, .bak, .dpkg-*, ... */
 	TARGETS_BAD_NAME,    /* a character other than A-Z a-z 0-9 _ - and dots inside */
 	TARGETS_NO_EVENT,    /* directly below the folder, but not named like an event */
+	TARGETS_WEBHOOK_ID,  /* directly below the folder, and named as only a webhook is in the store */
 	TARGETS_DIRECTORY,
 	TARGETS_SPECIAL,     /* a FIFO, a socket, a device */
 	TARGETS_NOT_EXECUTABLE,
@@ -45,7 +46,7 @@ int targets_find_all(const char *handlers_dir, struct targets *out, targets_skip
                      void *ctx, struct buf *err);
 
 /* Is NAME ("all/10-log", "session.completed/20-x" or "session.completed") one that could be a
- * handler? Checked before it becomes part of a path. */
+ * handler? Checked before it becomes part of a path. A webhook's id could not: to the store both are targets. */
 bool targets_name_valid(const char *name);
 
 const char *targets_skip_text(enum targets_skip why); /* "not executable (chmod +x)" ... */

@@ -231,6 +231,17 @@ static void test_top_level(void)
 	            "the others are named");
 }
 
+static void test_webhook_id(void)
+{
+	static const char id[] = "wh_01kb2x3y4z5a6b7c8d9e0f1g2h";
+
+	new_root();
+	make_file(id, 0755);
+	check_find(id, "", "a file named like a webhook's id is no handler");
+	check_find(NULL, "", "nor is it among all handlers");
+	check_skips(NULL, "wh_01kb2x3y4z5a6b7c8d9e0f1g2h: named like a webhook's id\n", "it is named with the reason");
+}
+
 static void test_backup_of_a_folder(void)
 {
 	new_root();
@@ -369,6 +380,8 @@ static void test_names(void)
 		{ "..", false }, { "a/../b", false }, { "a/.b", false }, { "a/b.", false },
 		{ "a/b c", false }, { "a/b\n", false }, { "a/b~", false }, { "a/b.bak", false },
 		{ "a/b.dpkg-dist", false }, { "A/b", false }, { "a-b/c", false }, { "a..b/c", false },
+		{ "wh_01kb2x3y4z5a6b7c8d9e0f1g2h", false }, { "wh_created", true },
+		{ "all/wh_01kb2x3y4z5a6b7c8d9e0f1g2h", true }, { "wh_01kb2x3y4z5a6b7c8d9e0f1g2h/x", true },
 		{ "a/b;rm", false }, { "a/$(id)", false }, { "a/\xc3\xa4", false },
 	};
 
@@ -399,6 +412,7 @@ int main(void)
 	test_empty();
 	test_entries();
 	test_top_level();
+	test_webhook_id();
 	test_backup_of_a_folder();
 	test_linked_folder();
 	test_changes();
