@@ -17,6 +17,7 @@ static const struct cli_command *const commands[] = {
 	&cli_send, &cli_sign, &cli_verify, &cli_secret,
 	&cli_events, &cli_logs, &cli_stats, &cli_failed,
 	&cli_retry, &cli_recover, &cli_cancel, &cli_prune,
+	&cli_webhooks,
 };
 #define NCOMMANDS (sizeof commands / sizeof commands[0])
 

@@ -6,9 +6,9 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
-#include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
 #include "lib/cli/progress.h"
+#include "lib/cli/target.h"
 #include "lib/cli/terminal.h"
 
 /* Deliveries in one commit, and a gap in which others get at the store. */
@@ -40,6 +40,8 @@ static void say_refused(const struct cli *cli, struct store *store, const char *
 
 	if (id_valid(ID_EVENT, id))
 		cli_fail(cli, "%s is an event's id: 'ntrvsta events show' names its deliveries", id);
+	else if (target_is_webhook(id))
+		cli_fail(cli, "%s is a webhook's id: --webhook cancels all that waits for it", id);
 	else if (cli_delivery_state(store, id, state) != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
 	else if (strcmp(state, "running") == 0)
@@ -78,9 +80,9 @@ static int cancel_each(const struct cli *cli, struct store *store, int argc, cha
 	return print_canceled(cli, NULL, ids, (int64_t)json_object_array_length(ids), result);
 }
 
-/* --- all of a handler ------------------------------------------------------------------------ */
+/* --- all of a target -------------------------------------------------------------------------- */
 
-static int cancel_handler(const struct cli *cli, const struct conf *conf, struct store *store, const char *handler)
+static int cancel_target(const struct cli *cli, const struct conf *conf, struct store *store, const char *target)
 {
 	struct progress progress;
 	enum store_status status = STORE_OK;
@@ -90,7 +92,7 @@ static int cancel_handler(const struct cli *cli, const struct conf *conf, struct
 	terminal_catch_interrupt();
 	progress_start(&progress, cli->json, "cancel", "deliveries", 0);
 	while (status == STORE_OK && !terminal_interrupted()) {
-		status = store_cancel(store, NULL, handler, clock_wall_ms(), STEP, &n);
+		status = store_cancel(store, NULL, target, clock_wall_ms(), STEP, &n);
 		canceled += (int64_t)n;
 		progress_set(&progress, canceled);
 		if (status == STORE_OK)
@@ -99,38 +101,39 @@ static int cancel_handler(const struct cli *cli, const struct conf *conf, struct
 	progress_end(&progress);
 	if (status != STORE_OK && status != STORE_NOT_FOUND)
 		return cli_fail(cli, "%s", store_error(store));
-	if (canceled == 0 && !handlers_known(conf, store, handler))
-		return handlers_unknown(cli, conf, handler);
+	if (canceled == 0 && !target_known(conf, store, target))
+		return target_unknown(cli, conf, target);
 	if (!cli->json && canceled == 0)
-		printf("Nothing waits for %s.\n", handler);
+		printf("Nothing waits for %s.\n", target);
 	else if (!cli->json)
-		printf("%lld %s of %s %s canceled.\n", (long long)canceled, canceled == 1 ? "delivery" : "deliveries", handler,
+		printf("%lld %s of %s %s canceled.\n", (long long)canceled, canceled == 1 ? "delivery" : "deliveries", target,
 		       canceled == 1 ? "is" : "are");
-	print_canceled(cli, handler, NULL, canceled, CLI_OK);
+	print_canceled(cli, target, NULL, canceled, CLI_OK);
 	return terminal_interrupted() ? cli_fail(cli, "interrupted: there may be more; the same command goes on") : CLI_OK;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	const char *handler = NULL;
-	const struct cli_option options[] = { { "handler", &handler, NULL } };
+	const char *handler = NULL, *webhook = NULL, *target;
+	const struct cli_option options[] = { { "handler", &handler, NULL }, { "webhook", &webhook, NULL } };
 	struct conf *conf;
 	struct store *store;
 	int result = CLI_FAILED;
 
-	argc = cli_parse(cli, options, 1, argc, argv);
+	argc = cli_parse(cli, options, 2, argc, argv);
 	if (argc < 0)
 		return CLI_USAGE;
-	if (argc == 0 && !handler)
-		return cli_usage(cli, "wants the id of a delivery (dlv_...), or --handler");
-	if (argc > 0 && handler)
-		return cli_usage(cli, "wants ids of deliveries or --handler, not both");
-	if (handler && !handlers_name_usable(cli, handler))
+	target = handler ? handler : webhook;
+	if (argc == 0 && !target)
+		return cli_usage(cli, "wants the id of a delivery (dlv_...), or --handler, or --webhook");
+	if ((argc > 0 && target) || (handler && webhook))
+		return cli_usage(cli, "wants ids of deliveries, or --handler, or --webhook, not several of these");
+	if (target && !target_usable(cli, target))
 		return CLI_USAGE;
 	conf = cli_load_conf(cli);
 	store = conf ? cli_open_store(cli, conf) : NULL;
 	if (store)
-		result = handler ? cancel_handler(cli, conf, store, handler) : cancel_each(cli, store, argc, argv);
+		result = target ? cancel_target(cli, conf, store, target) : cancel_each(cli, store, argc, argv);
 	store_close(store);
 	conf_unref(conf);
 	return result;
@@ -141,13 +144,14 @@ const struct cli_command cli_cancel = {
 	.summary = "give up deliveries that wait",
 	.help =
 		"Usage: ntrvsta cancel DELIVERY...\n"
-		"       ntrvsta cancel --handler HANDLER\n"
+		"       ntrvsta cancel --handler HANDLER | --webhook ID\n"
 		"\n"
 		"What waits for its attempt, the first one or a further one, is not tried any more. It stays as\n"
 		"'canceled' until it is too old to keep; 'ntrvsta retry' and 'ntrvsta recover' bring it back. What\n"
 		"runs now is left alone. Asks nothing.\n"
 		"\n"
 		"  --handler HANDLER  all that waits for this handler, also where its file was removed\n"
+		"  --webhook ID       all that waits for this webhook (wh_...), also where it is not active\n"
 		"\n"
 		"Examples:\n"
 		"  ntrvsta cancel dlv_01kb2x3y4z5a6b7c8d9e0f1g2h\n"

@@ -149,36 +149,73 @@ static struct json_object *handlers_of(const struct conf *conf, const char *even
 	return names;
 }
 
-static struct json_object *plan(const struct conf *conf)
+static struct json_object *webhooks_of(struct store *store, const char *event)
+{
+	struct json_object *ids = json_object_new_array();
+	struct targets found = { 0 };
+	size_t i;
+
+	if (store)
+		store_webhooks_for(store, event, &found.names, &found.n);
+	for (i = 0; i < found.n; i++)
+		json_object_array_add(ids, cli_json_string(found.names[i]));
+	targets_free(&found);
+	return ids;
+}
+
+static struct json_object *plan(const struct check *c)
 {
 	struct json_object *rows = json_object_new_array(), *row;
 	const struct catalogue_event *events;
 	size_t n, i;
 
 	events = catalogue_events(&n);
-	for (i = 0; conf && i < n; i++) {
+	for (i = 0; c->conf && i < n; i++) {
 		row = json_object_new_object();
 		json_object_object_add(row, "event", cli_json_string(events[i].name));
-		json_object_object_add(row, "handlers", handlers_of(conf, events[i].name));
+		json_object_object_add(row, "handlers", handlers_of(c->conf, events[i].name));
+		json_object_object_add(row, "webhooks", webhooks_of(c->store, events[i].name));
 		json_object_array_add(rows, row);
 	}
 	return rows;
 }
 
-static void print_plan(struct json_object *rows)
+/* The targets of ROW that MEMBER names, each on a line; a webhook with its URL. */
+static size_t add_targets(const struct check *c, struct cli_table *table, struct json_object *row, const char *member,
+                          const char *event)
 {
-	static const char *const headings[] = { "EVENT", "RUNS" };
+	struct json_object *names = json_object_object_get(row, member);
+	size_t i, n = json_object_array_length(names);
+	struct buf text = BUF_INIT;
+
+	for (i = 0; i < n; i++) {
+		const char *name = json_object_get_string(json_object_array_get_idx(names, i));
+		const struct store_webhook *w = webhooks_find(&c->webhooks, name);
+
+		buf_reset(&text);
+		buf_addf(&text, "%s%s%s", name, w ? "  " : "", w ? w->url : "");
+		cli_table_cell(table, i ? "" : event);
+		cli_table_cell(table, text.data);
+	}
+	buf_free(&text);
+	return n;
+}
+
+static void print_plan(const struct check *c, struct json_object *rows)
+{
+	static const char *const headings[] = { "EVENT", "GOES TO" };
 	struct cli_table *table = cli_table_new(headings, 2);
-	size_t i, k, n;
+	size_t i, n;
 
 	for (i = 0; i < json_object_array_length(rows); i++) {
 		struct json_object *row = json_object_array_get_idx(rows, i);
-		struct json_object *names = json_object_object_get(row, "handlers");
+		const char *event = json_object_get_string(json_object_object_get(row, "event"));
 
-		n = json_object_array_length(names);
-		for (k = 0; k < n || k == 0; k++) {
-			cli_table_cell(table, k ? "" : json_object_get_string(json_object_object_get(row, "event")));
-			cli_table_cell(table, n ? json_object_get_string(json_object_array_get_idx(names, k)) : "-");
+		n = add_targets(c, table, row, "handlers", event);
+		n += add_targets(c, table, row, "webhooks", n ? "" : event);
+		if (n == 0) {
+			cli_table_cell(table, event);
+			cli_table_cell(table, "-");
 		}
 	}
 	putchar('\n');
@@ -211,7 +248,7 @@ static void print_findings(struct json_object *findings)
 
 static void report(struct check *c)
 {
-	struct json_object *rows = plan(c->conf), *doc;
+	struct json_object *rows = plan(c), *doc;
 
 	if (c->cli->json) {
 		doc = json_object_new_object();
@@ -225,7 +262,7 @@ static void report(struct check *c)
 	} else {
 		print_findings(c->findings);
 		if (c->conf)
-			print_plan(rows);
+			print_plan(c, rows);
 		printf("\n%d problem%s, %d warning%s.\n", c->counts[CHECK_PROBLEM], c->counts[CHECK_PROBLEM] == 1 ? "" : "s",
 		       c->counts[CHECK_WARNING], c->counts[CHECK_WARNING] == 1 ? "" : "s");
 	}
@@ -250,8 +287,11 @@ static int run(struct cli *cli, int argc, char **argv)
 		check_sources(&c);
 		check_state(&c);
 		check_handlers(&c);
+		check_webhooks(&c);
 	}
 	report(&c);
+	webhooks_free(&c.webhooks);
+	store_close(c.store);
 	json_object_put(c.findings);
 	conf_unref(conf);
 	return c.counts[CHECK_PROBLEM] ? CLI_FAILED : CLI_OK;
@@ -259,15 +299,16 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_check = {
 	.name = "check",
-	.summary = "find what is wrong with configuration, secrets, store and handlers",
+	.summary = "find what is wrong with configuration, secrets, store, handlers and webhooks",
 	.help =
 		"Usage: ntrvsta check\n"
 		"\n"
 		"Reads the configuration and looks at all that it names: who may read the secrets and whether one\n"
 		"is live, whether logs and state directory can be written, the database opened, and for how long its\n"
 		"disk has room; whether a dispatcher runs where work is due, and whether it keeps up; whether each\n"
-		"handler can be started (run bit, #! line, interpreter), and which ones have failed each time in the\n"
-		"last 24 hours. Then it prints what would run for each documented event.\n"
+		"handler can be started (run bit, #! line, interpreter), whether each webhook is active and its URL\n"
+		"one that may be called, and which of them have failed each time in the last 24 hours. Then it prints\n"
+		"where each documented event goes to.\n"
 		"\n"
 		"A problem keeps events from being received or delivered, or secrets from being secret: exit\n"
 		"status 1. A warning may be meant: 0. Run it as the user that runs ntrvsta-fcgi.\n"

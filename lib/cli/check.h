@@ -4,6 +4,7 @@
 
 #include "lib/cli/cli.h"
 #include "lib/cli/output.h"
+#include "lib/cli/target.h"
 
 enum check_level { CHECK_OK, CHECK_NOTE, CHECK_WARNING, CHECK_PROBLEM };
 #define CHECK_LEVELS 4
@@ -11,6 +12,8 @@ enum check_level { CHECK_OK, CHECK_NOTE, CHECK_WARNING, CHECK_PROBLEM };
 struct check {
 	const struct cli *cli;
 	const struct conf *conf; /* NULL where it can't be used */
+	struct store *store;      /* NULL where it can't be looked into */
+	struct webhooks webhooks; /* that are in it */
 	struct json_object *findings;
 	int counts[CHECK_LEVELS];
 };
@@ -20,7 +23,8 @@ void check_say(struct check *c, enum check_level level, const char *subject, con
 	__attribute__((format(printf, 4, 5)));
 
 /* The parts that look at what a usable configuration names. */
-void check_state(struct check *c);    /* directory, space, database, what waits in it, dispatcher */
+void check_state(struct check *c);    /* directory, space, database, what waits in it, dispatcher; opens the store */
 void check_handlers(struct check *c); /* can each be started, and is each meant? */
+void check_webhooks(struct check *c); /* can each be called, and is each meant? */
 
 #endif

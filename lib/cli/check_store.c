@@ -173,37 +173,60 @@ static void check_new_events(struct store *store, struct work *w)
 	store_new_events_free(&event, n);
 }
 
-/* A handler that is gone has its retries held, whatever their time. */
-static void check_due(struct check *c, const struct store_waiting *waiting, int64_t pending, bool exists, struct work *w)
+/* What a target is at present. A handler that is gone has its retries held, whatever their time; a webhook that is
+ * not active has all held. */
+struct target_now {
+	const char *subject; /* of findings */
+	bool there;          /* a handler that exists, a webhook that is registered */
+	bool held;           /* nothing of it is run */
+	bool retries_held;
+};
+
+static struct target_now look_at(const struct check *c, const char *name)
+{
+	const struct store_webhook *w = webhooks_find(&c->webhooks, name);
+	bool there = w || (!target_is_webhook(name) && handlers_exists(c->conf, name));
+
+	return (struct target_now){
+		.subject = target_is_webhook(name) ? "webhooks" : "handlers",
+		.there = there,
+		.held = w && !w->active,
+		.retries_held = (w && !w->active) || (!target_is_webhook(name) && !there),
+	};
+}
+
+static void check_due(struct check *c, const struct store_waiting *waiting, const struct target_now *t, int64_t pending,
+                      struct work *w)
 {
 	struct work own = { .now_ms = w->now_ms };
 	bool retries = waiting->next_retry_ms != INT64_MAX;
 	char text[UNITS_SIZE];
 
-	note_due(&own, waiting->first_since_ms);
-	if (retries && exists)
+	if (!t->held)
+		note_due(&own, waiting->first_since_ms);
+	if (retries && !t->retries_held)
 		note_due(&own, waiting->next_retry_ms);
 	note_due(w, own.due_since_ms);
-	if (retries && !exists)
-		check_say(c, CHECK_WARNING, "handlers", "%s was removed while %lld of its deliveries wait: they are held until it is "
+	if (retries && t->retries_held && !t->there)
+		check_say(c, CHECK_WARNING, t->subject, "%s was removed while %lld of its deliveries wait: they are held until it is "
 		          "back, or 'ntrvsta cancel --handler %s'", waiting->target, (long long)pending, waiting->target);
 	else if (w->dispatcher_runs && own.due_since_ms && w->now_ms - own.due_since_ms > OVERDUE_MS)
-		check_say(c, CHECK_WARNING, "handlers", "%s has %lld deliveries waiting, the next one has been due for %s: it is too slow, "
-		          "hangs, or wants a higher concurrency", waiting->target, (long long)pending,
+		check_say(c, CHECK_WARNING, t->subject, "%s has %lld deliveries waiting, the next one has been due for %s: it is too "
+		          "slow, hangs, or wants a higher concurrency", waiting->target, (long long)pending,
 		          format_ago(w, own.due_since_ms, text));
 }
 
 static void check_target(struct check *c, struct store *store, const struct store_waiting *waiting, struct work *w)
 {
-	bool exists = handlers_exists(c->conf, waiting->target);
+	struct target_now t = look_at(c, waiting->target);
 	struct store_stats stats;
 
 	if (store_stats(store, waiting->target, w->now_ms - DAY_MS, w->now_ms + 1, &stats) != STORE_OK ||
 	    store_stats_backlog(store, waiting->target, &stats) != STORE_OK)
 		return;
-	check_due(c, waiting, stats.pending, exists, w);
-	if (exists && stats.attempts > 0 && stats.failed_attempts == stats.attempts)
-		check_say(c, CHECK_WARNING, "handlers", "%s has failed each time in the last 24 hours, %lld time%s: see "
+	check_due(c, waiting, &t, stats.pending, w);
+	if (t.there && !t.held && stats.attempts > 0 && stats.failed_attempts == stats.attempts)
+		check_say(c, CHECK_WARNING, t.subject, "%s has failed each time in the last 24 hours, %lld time%s: see "
 		          "'ntrvsta logs %s --status failed'", waiting->target, (long long)stats.attempts,
 		          stats.attempts == 1 ? "" : "s", waiting->target);
 }
@@ -290,15 +313,15 @@ static void check_dispatcher(struct check *c, const struct work *w)
 void check_state(struct check *c)
 {
 	struct work work = { .now_ms = clock_wall_ms() };
-	struct store *store;
 
 	if (!check_state_dir(c))
 		return;
 	work.dispatcher_runs = dispatcher_runs(c->conf);
-	store = check_database(c);
-	if (store)
-		check_work(c, store, &work);
-	check_space(c, store, &work);
+	c->store = check_database(c);
+	if (c->store && webhooks_load(c->store, &c->webhooks) == STORE_OK)
+		check_work(c, c->store, &work);
+	else if (c->store)
+		check_say(c, CHECK_PROBLEM, "store", "%s: %s", c->conf->store_path, store_error(c->store));
+	check_space(c, c->store, &work);
 	check_dispatcher(c, &work);
-	store_close(store);
 }

@@ -10,6 +10,7 @@
 #include "lib/cli/output.h"
 #include "lib/cli/show.h"
 #include "lib/delivery/targets.h"
+#include "lib/store/webhooks.h"
 
 /* --- list ---------------------------------------------------------------------------------- */
 
@@ -101,7 +102,7 @@ static int say_replayed(const struct cli *cli, const char *id, size_t n)
 	return CLI_OK;
 }
 
-/* The handlers that there are now: also those that came after the event. */
+/* The handlers and active webhooks that there are now: also those that came after the event. */
 static int replay_found(const struct cli *cli, const struct conf *conf, struct store *store,
                         const char *id, const char *event)
 {
@@ -112,8 +113,10 @@ static int replay_found(const struct cli *cli, const struct conf *conf, struct s
 
 	if (targets_find(conf->handlers_dir, event, &targets, NULL, NULL, &err))
 		cli_fail(cli, "%s", buf_str(&err));
+	else if (store_webhooks_for(store, event, &targets.names, &targets.n) != STORE_OK)
+		cli_fail(cli, "%s", store_error(store));
 	else if (targets.n == 0)
-		cli_fail(cli, "no handler below %s takes %s: nothing would run", conf->handlers_dir, event);
+		cli_fail(cli, "no handler below %s and no active webhook takes %s: nothing would run", conf->handlers_dir, event);
 	else if (store_replay(store, id, (const char *const *)targets.names, targets.n, clock_wall_ms(), &n) != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
 	else
@@ -211,11 +214,12 @@ const struct cli_command cli_events = {
 		"       ntrvsta events replay ID\n"
 		"\n"
 		"Without a subcommand: the events that were accepted, newest first, and what became of their\n"
-		"deliveries. 'new' waits for the dispatcher, 'unhandled' means that no handler took it.\n"
+		"deliveries. 'new' waits for the dispatcher, 'unhandled' means that neither a handler nor a webhook took\n"
+		"it.\n"
 		"\n"
 		"  show ID      one event: what is known of it, its body, each delivery with its attempts and\n"
-		"               what the handler printed\n"
-		"  replay ID    deliver it once more to all handlers that there are now for it\n"
+		"               what the handler printed, or the webhook's receiver answered\n"
+		"  replay ID    deliver it once more to all handlers and active webhooks that there are now for it\n"
 		"\n"
 		"  --event E    only events of this name, such as session.completed\n"
 		"  --since T    received at T or later: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"

@@ -3,12 +3,13 @@
 
 #include <stdio.h>
 
-#include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
+#include "lib/cli/target.h"
 
 struct listing {
 	struct cli_table *table; /* one of these two */
 	struct json_object *rows;
+	struct webhooks_legend legend;
 	int64_t n, limit;
 	bool more;
 };
@@ -46,6 +47,7 @@ static int list_delivery(void *ctx, const struct store_delivery_row *row)
 	cli_table_cell(l->table, cli_format_time(row->updated_ms, time));
 	cli_table_cell(l->table, row->id);
 	cli_table_cell(l->table, row->target);
+	webhooks_legend_note(&l->legend, row->target);
 	cli_table_cell(l->table, row->event);
 	cli_table_cell(l->table, attempts);
 	cli_table_cell(l->table, row->error_message);
@@ -54,7 +56,7 @@ static int list_delivery(void *ctx, const struct store_delivery_row *row)
 
 static int list(const struct cli *cli, struct store *store, struct store_filter *filter)
 {
-	static const char *const headings[] = { "LAST ATTEMPT", "DELIVERY", "HANDLER", "EVENT", "ATTEMPTS", "ERROR" };
+	static const char *const headings[] = { "LAST ATTEMPT", "DELIVERY", "TARGET", "EVENT", "ATTEMPTS", "ERROR" };
 	struct listing l = { .limit = filter->limit };
 
 	if (cli->json)
@@ -71,8 +73,9 @@ static int list(const struct cli *cli, struct store *store, struct store_filter 
 	cli_table_print(l.table, "No delivery has failed.");
 	if (l.more)
 		printf("... and more: --limit N shows more than %lld, --limit 0 shows all.\n", (long long)l.limit);
+	webhooks_legend_print(&l.legend, store);
 	if (l.n)
-		printf("\nOnce the cause is mended: ntrvsta retry DELIVERY, or ntrvsta recover HANDLER --since T\n");
+		printf("\nOnce the cause is mended: ntrvsta retry DELIVERY, or ntrvsta recover TARGET --since T\n");
 	return CLI_OK;
 }
 
@@ -89,16 +92,16 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (argc < 0)
 		return CLI_USAGE;
 	if (argc > 1)
-		return cli_usage(cli, "wants one handler at most, not also '%s'", argv[1]);
+		return cli_usage(cli, "wants one handler or webhook at most, not also '%s'", argv[1]);
 	if (!cli_parse_time(cli, "since", since, &filter.since_ms) || !cli_parse_limit(cli, limit, &filter.limit))
 		return CLI_USAGE;
-	if (argc == 1 && !handlers_name_usable(cli, argv[0]))
+	if (argc == 1 && !target_usable(cli, argv[0]))
 		return CLI_USAGE;
 	filter.target = argc == 1 ? argv[0] : NULL;
 	conf = cli_load_conf(cli);
 	store = conf ? cli_open_store(cli, conf) : NULL;
-	if (store && filter.target && !handlers_known(conf, store, filter.target))
-		handlers_unknown(cli, conf, filter.target);
+	if (store && filter.target && !target_known(conf, store, filter.target))
+		target_unknown(cli, conf, filter.target);
 	else if (store)
 		status = list(cli, store, &filter);
 	store_close(store);
@@ -110,13 +113,13 @@ const struct cli_command cli_failed = {
 	.name = "failed",
 	.summary = "deliveries that were given up after their last attempt",
 	.help =
-		"Usage: ntrvsta failed [HANDLER] [--since T] [--limit N]\n"
+		"Usage: ntrvsta failed [TARGET] [--since T] [--limit N]\n"
 		"\n"
-		"Deliveries that nothing tries any more: their retry schedule came to its end, or the handler\n"
-		"left with exit status 100. 'ntrvsta retry' and 'ntrvsta recover' let them begin anew; else they stay\n"
-		"until they are too old to keep.\n"
+		"Deliveries that nothing tries any more: their retry schedule came to its end, the handler left with\n"
+		"exit status 100, or the webhook's receiver answered 410. 'ntrvsta retry' and 'ntrvsta recover' let\n"
+		"them begin anew; else they stay until they are too old to keep.\n"
 		"\n"
-		"  HANDLER      only this handler: its path below the handlers' folder, such as all/10-log\n"
+		TARGET_HELP
 		"  --since T    only what was to be delivered from T on: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"
 		"  --limit N    at most so many (50); 0 for all\n"
 		"\n"

@@ -9,6 +9,7 @@
 #include "lib/base/xalloc.h"
 #include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
+#include "lib/cli/target.h"
 #include "lib/cli/terminal.h"
 
 #define LOOK_MS 200
@@ -162,19 +163,25 @@ static bool wait_for_store(const struct cli *cli, const struct conf *conf)
 int cli_follow_log(const struct cli *cli, const struct conf *conf, struct store_filter *filter, const char *status)
 {
 	struct follow f = { .cli = cli, .filter = *filter };
+	bool webhook = filter->target && target_is_webhook(filter->target);
 	struct store *store;
 	int result = CLI_OK;
 
 	f.filter.outcome = status;
 	terminal_catch_interrupt();
-	if (filter->target && !handlers_exists(conf, filter->target))
+	/* A handler may come yet; a webhook's id is made here, and is known or wrong. */
+	if (webhook && access(conf->store_path, F_OK) != 0)
+		return target_unknown(cli, conf, filter->target);
+	if (filter->target && !webhook && !handlers_exists(conf, filter->target))
 		cli_note(cli, "there is no handler %s at present", filter->target);
 	if (!wait_for_store(cli, conf))
 		return CLI_OK;
 	store = cli_open_store(cli, conf);
 	if (!store)
 		return CLI_FAILED;
-	if (follow(&f, store) != STORE_OK)
+	if (webhook && !target_known(conf, store, filter->target))
+		result = target_unknown(cli, conf, filter->target);
+	else if (follow(&f, store) != STORE_OK)
 		result = cli_fail(cli, "%s", store_error(store));
 	store_close(store);
 	buf_free(&f.text);

@@ -9,10 +9,11 @@
 #include "lib/base/units.h"
 #include "lib/base/xalloc.h"
 #include "lib/cli/follow.h"
-#include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
+#include "lib/cli/target.h"
 
 #define NCOLUMNS 8
+#define TARGET 2 /* the column */
 #define SHOWN 50
 #define FOLLOWED 10
 
@@ -52,7 +53,7 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	cli_add_result(&result, row);
 	e->cells[0] = xstrdup(cli_format_time(row->started_ms, time));
 	e->cells[1] = xstrdup(cli_attempt_status(row));
-	e->cells[2] = xstrdup(row->target);
+	e->cells[TARGET] = xstrdup(row->target);
 	e->cells[3] = xstrdup(row->event);
 	e->cells[4] = xasprintf("%d", row->attempt);
 	e->cells[5] = xstrdup(units_format_duration(row->duration_ms, took));
@@ -93,7 +94,7 @@ static int add_waiting(void *ctx, const struct store_delivery_row *row)
 	}
 	e->cells[0] = xstrdup(cli_format_time(e->time_ms, time));
 	e->cells[1] = xstrdup(row->state);
-	e->cells[2] = xstrdup(row->target);
+	e->cells[TARGET] = xstrdup(row->target);
 	e->cells[3] = xstrdup(row->event);
 	e->cells[4] = xasprintf("%d", row->attempts);
 	e->cells[5] = xstrdup("-");
@@ -130,20 +131,23 @@ static enum store_status collect(struct store *store, struct store_filter *filte
 	return result;
 }
 
-static void print_log(struct log *log, int64_t limit)
+static void print_log(const struct log *log, struct store *store, int64_t limit)
 {
 	static const char *const headings[NCOLUMNS] = {
-		"TIME", "STATUS", "HANDLER", "EVENT", "ATTEMPT", "TOOK", "DELIVERY", "RESULT",
+		"TIME", "STATUS", "TARGET", "EVENT", "ATTEMPT", "TOOK", "DELIVERY", "RESULT",
 	};
 	size_t shown = limit && (size_t)limit < log->n ? (size_t)limit : log->n, i, column;
 	struct json_object *rows = log->json ? json_object_new_array() : NULL;
 	struct cli_table *table = log->json ? NULL : cli_table_new(headings, NCOLUMNS);
+	struct webhooks_legend legend = { NULL, 0 };
 
 	for (i = 0; i < shown; i++) {
 		if (rows)
 			json_object_array_add(rows, json_object_get(log->entries[i].json));
 		for (column = 0; table && column < NCOLUMNS; column++)
 			cli_table_cell(table, log->entries[i].cells[column]);
+		if (table)
+			webhooks_legend_note(&legend, log->entries[i].cells[TARGET]);
 	}
 	if (rows)
 		cli_print_json(cli_json_list(rows, shown < log->n));
@@ -151,6 +155,7 @@ static void print_log(struct log *log, int64_t limit)
 		cli_table_print(table, "Nothing ran yet and nothing waits.");
 	if (!rows && shown < log->n)
 		printf("... and more: --limit N shows more than %lld, --limit 0 shows all.\n", (long long)limit);
+	webhooks_legend_print(&legend, store);
 }
 
 static void free_log(struct log *log)
@@ -177,10 +182,10 @@ static int show_log(const struct cli *cli, const struct conf *conf, struct store
 	filter->limit += limit > 0; /* one more tells whether there are more */
 	if (collect(store, filter, status, &log) != STORE_OK) {
 		cli_fail(cli, "%s", store_error(store));
-	} else if (log.n == 0 && filter->target && !handlers_known(conf, store, filter->target)) {
-		handlers_unknown(cli, conf, filter->target);
+	} else if (log.n == 0 && filter->target && !target_known(conf, store, filter->target)) {
+		target_unknown(cli, conf, filter->target);
 	} else {
-		print_log(&log, limit);
+		print_log(&log, store, limit);
 		result = CLI_OK;
 	}
 out:
@@ -219,11 +224,11 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (argc < 0)
 		return CLI_USAGE;
 	if (argc > 1)
-		return cli_usage(cli, "wants one handler at most, not also '%s'", argv[1]);
+		return cli_usage(cli, "wants one handler or webhook at most, not also '%s'", argv[1]);
 	filter.limit = !follow ? SHOWN : since ? 0 : FOLLOWED;
 	if (!check_options(cli, status, until, follow) || !cli_parse_limit(cli, limit, &filter.limit) ||
 	    !cli_parse_time(cli, "since", since, &filter.since_ms) || !cli_parse_time(cli, "until", until, &filter.until_ms) ||
-	    (argc == 1 && !handlers_name_usable(cli, argv[0])))
+	    (argc == 1 && !target_usable(cli, argv[0])))
 		return CLI_USAGE;
 	filter.event = event;
 	filter.target = argc == 1 ? argv[0] : NULL;
@@ -239,13 +244,14 @@ const struct cli_command cli_logs = {
 	.name = "logs",
 	.summary = "what ran and what waits, newest first",
 	.help =
-		"Usage: ntrvsta logs [HANDLER] [--status S] [--event E] [--since T] [--until T] [--limit N] [--follow]\n"
+		"Usage: ntrvsta logs [TARGET] [--status S] [--event E] [--since T] [--until T] [--limit N] [--follow]\n"
 		"\n"
-		"Each attempt to run a handler, and each delivery that waits for its next attempt. RESULT is why\n"
-		"the attempt failed and the last line that the handler printed; all of what it printed is in\n"
-		"'ntrvsta events show ID' and in --json. 'held' is what waits for a handler that was removed.\n"
+		"Each attempt to run a handler or to call a webhook, and each delivery that waits for its next\n"
+		"attempt. RESULT is why the attempt failed and the last line that the handler printed, or that the\n"
+		"webhook's receiver answered; all of that is in 'ntrvsta events show ID' and in --json. 'held' is\n"
+		"what waits for a handler that was removed, or for a webhook that is not active.\n"
 		"\n"
-		"  HANDLER      only this handler: its path below the handlers' folder, such as all/10-log\n"
+		TARGET_HELP
 		"  --status S   only failed or success attempts, or only pending deliveries\n"
 		"  --event E    only events of this name, such as session.completed\n"
 		"  --since T    from T on: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"

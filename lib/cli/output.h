@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/units.h"
 #include "lib/store/store.h"
 
 /* --- for people ------------------------------------------------------------------------ */
@@ -39,6 +40,13 @@ void cli_add_result(struct buf *out, const struct store_attempt_row *row);
 /* Why a delivery that waits is not run at present; "" where it would be. */
 const char *cli_held(const struct store_delivery_row *row);
 
+/* The share of success among what ended, in percent and rounded down: 100 is said of nothing but a whole success.
+ * "" where nothing ended. Returns OUT. */
+const char *cli_format_rate(const struct store_stats *s, char out[UNITS_SIZE]);
+
+/* Names of EVENTS, which have a blank between them, with commas; cut behind about MAX bytes; "all" for "*". */
+void cli_add_events(struct buf *out, const char *events, size_t max);
+
 /* S as one word of a shell's command line. */
 void cli_add_quoted(struct buf *out, const char *s);
 
@@ -54,11 +62,13 @@ void cli_add_json_line(struct buf *out, struct json_object *doc);
 struct json_object *cli_json_text(const char *s, size_t len);
 struct json_object *cli_json_string(const char *s);
 struct json_object *cli_json_time(int64_t wall_ms);
+struct json_object *cli_json_words(const char *s); /* an array of what has a blank between it */
 
 /* Rows, the same in every command that shows them. */
 struct json_object *cli_json_event(const struct store_event_row *row);
 struct json_object *cli_json_delivery(const struct store_delivery_row *row);
 struct json_object *cli_json_attempt(const struct store_attempt_row *row);
+struct json_object *cli_json_stats(const struct store_stats *s);
 
 /* A list's document: {"data": ROWS, "has_more": MORE}. */
 struct json_object *cli_json_list(struct json_object *rows, bool more);

@@ -1,13 +1,14 @@
-/* ntrvsta recover: all events that a handler has not done yet, once more. */
+/* ntrvsta recover: all events that a handler or webhook has not done yet, once more. */
 #include "lib/cli/cli.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/clock.h"
-#include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
 #include "lib/cli/progress.h"
+#include "lib/cli/target.h"
 #include "lib/cli/terminal.h"
 
 /* Events in one commit, and a gap in which others get at the store. */
@@ -45,8 +46,13 @@ static void say_found(const struct recovery *r)
 {
 	char since[CLI_TIME_SIZE], until[CLI_TIME_SIZE];
 
-	printf("%lld %s%s%s received from %s", (long long)r->found, r->range.event ? r->range.event : "",
-	       r->range.event ? " " : "", r->found == 1 ? "event" : "events", cli_format_time(r->range.since_ms, since));
+	struct buf names = BUF_INIT;
+
+	if (r->range.event)
+		cli_add_events(&names, r->range.event, SIZE_MAX);
+	printf("%lld %s%s%s received from %s", (long long)r->found, buf_str(&names), names.len ? " " : "",
+	       r->found == 1 ? "event" : "events", cli_format_time(r->range.since_ms, since));
+	buf_free(&names);
 	if (r->range.until_ms)
 		printf(" until %s", cli_format_time(r->range.until_ms, until));
 	printf(" %s no success for %s%s.\n", r->found == 1 ? "has" : "have", r->range.target,
@@ -56,9 +62,11 @@ static void say_found(const struct recovery *r)
 static void print_account(const struct recovery *r)
 {
 	struct json_object *doc = json_object_new_object();
+	bool one_name = r->range.event && !strchr(r->range.event, ' ');
 
 	json_object_object_add(doc, "target", cli_json_string(r->range.target));
-	json_object_object_add(doc, "event", r->range.event ? cli_json_string(r->range.event) : NULL);
+	json_object_object_add(doc, "event", one_name ? cli_json_string(r->range.event) : NULL);
+	json_object_object_add(doc, "events", cli_json_words(r->range.event ? r->range.event : "*"));
 	json_object_object_add(doc, "since", cli_json_time(r->range.since_ms));
 	json_object_object_add(doc, "until", cli_json_time(r->range.until_ms));
 	json_object_object_add(doc, "dry_run", json_object_new_boolean(r->dry_run));
@@ -118,21 +126,21 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (argc < 0)
 		return CLI_USAGE;
 	if (argc != 1)
-		return cli_usage(cli, "wants the name of one handler");
+		return cli_usage(cli, "wants the name of one handler, or the id of one webhook");
 	if (!since)
 		return cli_usage(cli, "wants --since, such as --since 24h");
-	if (!handlers_name_usable(cli, argv[0]) || !cli_parse_time(cli, "since", since, &r.range.since_ms) ||
+	if (!target_usable(cli, argv[0]) || !cli_parse_time(cli, "since", since, &r.range.since_ms) ||
 	    !cli_parse_time(cli, "until", until, &r.range.until_ms))
 		return CLI_USAGE;
 	if (until && r.range.until_ms <= r.range.since_ms)
 		return cli_usage(cli, "--until is not later than --since");
 	r.range.target = argv[0];
-	r.range.event = event = handlers_event(argv[0]);
 	conf = cli_load_conf(cli);
-	if (conf && handlers_would_run(cli, conf, argv[0]))
-		store = cli_open_store(cli, conf);
-	if (store)
+	store = conf ? cli_open_store(cli, conf) : NULL;
+	if (store && target_would_run(cli, conf, store, argv[0])) {
+		r.range.event = event = target_events(store, argv[0]);
 		result = recover(cli, conf, store, &r);
+	}
 	store_close(store);
 	conf_unref(conf);
 	free(event);
@@ -141,17 +149,19 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_recover = {
 	.name = "recover",
-	.summary = "deliver again all that a handler has not done yet",
+	.summary = "deliver again all that a handler or webhook has not done yet",
 	.help =
-		"Usage: ntrvsta recover HANDLER --since T [--until T] [--dry-run]\n"
+		"Usage: ntrvsta recover TARGET --since T [--until T] [--dry-run]\n"
 		"\n"
-		"Runs the handler for each event of that time which it has not done with success: its delivery\n"
-		"has failed or was canceled, or there was no such handler when the event came. What waits or runs\n"
-		"already is left alone. Each delivery's retry schedule starts from the beginning. Interrupted, it\n"
-		"keeps what it did; the same command goes on.\n"
+		"Runs the handler, or calls the webhook, for each event of that time which it has not done with\n"
+		"success: its delivery has failed or was canceled, or there was no such handler or webhook when the\n"
+		"event came, or it was not active. What waits or runs already is left alone. Each delivery's retry\n"
+		"schedule starts from the beginning. Interrupted, it keeps what it did; the same command goes on.\n"
 		"\n"
-		"  HANDLER      its path below the handlers' folder, such as all/10-log. It must be there. One below\n"
-		"               session.completed/ gets events of that name, one below all/ those of any\n"
+		"  TARGET       a handler, by its path below the handlers' folder, such as all/10-log. It must be there.\n"
+		"               One below session.completed/ gets events of that name, one below all/ those of any.\n"
+		"               Or a webhook, by its id (wh_...). It must be active, and gets the events that it is\n"
+		"               registered for\n"
 		"  --since T    received at T or later: 2026-12-31T00:00:00Z, 2026-12-31, or 2h (ago)\n"
 		"  --until T    received before T\n"
 		"  --dry-run    only count them\n"

@@ -14,7 +14,9 @@ static void say_refused(const struct cli *cli, struct store *store, const char *
 	char state[CLI_STATE_SIZE];
 
 	if (id_valid(ID_EVENT, id))
-		cli_fail(cli, "%s is an event's id: 'ntrvsta events replay' delivers it to all its handlers again", id);
+		cli_fail(cli, "%s is an event's id: 'ntrvsta events replay' delivers it to all its targets again", id);
+	else if (id_valid(ID_WEBHOOK, id))
+		cli_fail(cli, "%s is a webhook's id: 'ntrvsta recover' delivers all that it missed", id);
 	else if (cli_delivery_state(store, id, state) != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
 	else if (state[0])
@@ -84,8 +86,9 @@ const struct cli_command cli_retry = {
 	.help =
 		"Usage: ntrvsta retry DELIVERY...\n"
 		"\n"
-		"Runs the delivery's handler again for its event, now, whether the delivery has failed, has\n"
-		"succeeded or waits for its next attempt; its retry schedule starts from the beginning.\n"
+		"Runs the delivery's handler, or calls its webhook, again for its event, now, whether the delivery\n"
+		"has failed, has succeeded or waits for its next attempt; its retry schedule starts from the\n"
+		"beginning.\n"
 		"Deliveries are named by 'ntrvsta failed', 'ntrvsta logs' and 'ntrvsta events show ID'.\n"
 		"\n"
 		"Examples:\n"

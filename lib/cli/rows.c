@@ -2,6 +2,7 @@
 #include "lib/cli/output.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/clock.h"
@@ -40,6 +41,18 @@ struct json_object *cli_json_time(int64_t wall_ms)
 	char text[CLOCK_RFC3339_SIZE];
 
 	return wall_ms ? json_object_new_string(clock_format(wall_ms, text)) : NULL;
+}
+
+struct json_object *cli_json_words(const char *s)
+{
+	struct json_object *words = json_object_new_array();
+	size_t len;
+
+	for (; *s; s += len + (s[len] == ' ')) {
+		len = strcspn(s, " ");
+		json_object_array_add(words, cli_json_text(s, len));
+	}
+	return words;
 }
 
 struct json_object *cli_json_event(const struct store_event_row *row)
@@ -104,6 +117,27 @@ struct json_object *cli_json_attempt(const struct store_attempt_row *row)
 	json_object_object_add(o, "error_message", cli_json_string(row->error_message));
 	json_object_object_add(o, "output", cli_json_text(row->output, row->output_len));
 	json_object_object_add(o, "output_cut", json_object_new_boolean(row->output_cut));
+	return o;
+}
+
+struct json_object *cli_json_stats(const struct store_stats *s)
+{
+	struct json_object *o = json_object_new_object();
+	char rate[UNITS_SIZE];
+
+	cli_format_rate(s, rate);
+	json_object_object_add(o, "total_deliveries", json_object_new_int64(s->successful + s->failed + s->pending));
+	json_object_object_add(o, "successful_deliveries", json_object_new_int64(s->successful));
+	json_object_object_add(o, "failed_deliveries", json_object_new_int64(s->failed));
+	json_object_object_add(o, "pending_deliveries", json_object_new_int64(s->pending));
+	json_object_object_add(o, "success_rate", *rate ? json_object_new_double_s(strtod(rate, NULL), rate) : NULL);
+	json_object_object_add(o, "p50_ms", s->p50_ms < 0 ? NULL : json_object_new_int64(s->p50_ms));
+	json_object_object_add(o, "p95_ms", s->p95_ms < 0 ? NULL : json_object_new_int64(s->p95_ms));
+	json_object_object_add(o, "from", cli_json_time(s->from_ms));
+	json_object_object_add(o, "to", cli_json_time(s->to_ms));
+	json_object_object_add(o, "attempts", json_object_new_int64(s->attempts));
+	json_object_object_add(o, "failed_attempts", json_object_new_int64(s->failed_attempts));
+	json_object_object_add(o, "oldest_waiting_at", cli_json_time(s->oldest_waiting_ms));
 	return o;
 }
 

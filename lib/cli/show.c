@@ -8,6 +8,7 @@
 #include "lib/base/units.h"
 #include "lib/base/xalloc.h"
 #include "lib/cli/output.h"
+#include "lib/cli/target.h"
 #include "lib/event/envelope.h"
 
 #define INDENT_MAX 32 /* levels; what is nested deeper is not moved further */
@@ -20,6 +21,7 @@ struct delivery {
 struct show {
 	bool found;
 	struct json_object *json; /* the document; NULL: for people */
+	struct webhooks webhooks;
 	struct delivery *deliveries;
 	size_t ndeliveries;
 };
@@ -172,6 +174,21 @@ int cli_no_such_event(const struct cli *cli, const char *id)
 
 /* --- deliveries and attempts ----------------------------------------------------------------- */
 
+/* "dlv_...  wh_... (https://...)  pending, held: ..." */
+static char *heading(const struct show *show, const struct store_delivery_row *row)
+{
+	const struct store_webhook *w = webhooks_find(&show->webhooks, row->target);
+	struct buf out = BUF_INIT;
+
+	buf_addf(&out, "%s  %s", row->id, row->target);
+	if (w)
+		buf_addf(&out, " (%s)", w->url);
+	buf_addf(&out, "  %s", row->state);
+	if (*cli_held(row))
+		buf_addf(&out, ", held: %s", row->held);
+	return buf_detach(&out);
+}
+
 static int note_delivery(void *ctx, const struct store_delivery_row *row)
 {
 	struct show *show = ctx;
@@ -180,8 +197,7 @@ static int note_delivery(void *ctx, const struct store_delivery_row *row)
 	show->deliveries = xreallocarray(show->deliveries, show->ndeliveries + 1, sizeof *show->deliveries);
 	d = &show->deliveries[show->ndeliveries++];
 	d->id = xstrdup(row->id);
-	d->heading = *cli_held(row) ? xasprintf("%s  %s  %s, held: %s", row->id, row->target, row->state, row->held)
-	                            : xasprintf("%s  %s  %s", row->id, row->target, row->state);
+	d->heading = heading(show, row);
 	d->json = show->json ? cli_json_delivery(row) : NULL;
 	return 0;
 }
@@ -250,7 +266,10 @@ static enum store_status show_all(struct show *show, struct store *store, const 
 	enum store_status status = store_list_events(store, &filter, show_event, show);
 
 	if (status == STORE_OK && show->found)
+		status = webhooks_load(store, &show->webhooks);
+	if (status == STORE_OK && show->found)
 		status = show_deliveries(show, store, id);
+	webhooks_free(&show->webhooks);
 	if (status == STORE_OK && show->found && show->json)
 		cli_print_json(json_object_get(show->json));
 	return status;

@@ -10,8 +10,8 @@
 #include "lib/base/units.h"
 #include "lib/base/xalloc.h"
 #include "lib/cli/chart.h"
-#include "lib/cli/handlers.h"
 #include "lib/cli/output.h"
+#include "lib/cli/target.h"
 #include "lib/cli/terminal.h"
 #include "lib/delivery/targets.h"
 
@@ -52,19 +52,6 @@ static enum store_status read_stats(const struct view *v, const char *target, st
 	return status;
 }
 
-/* In percent of what ended, rounded down: 100 is said of nothing but a whole success. "" for none. */
-static const char *format_rate(const struct store_stats *s, char out[UNITS_SIZE])
-{
-	int64_t ended = s->successful + s->failed, hundredths;
-
-	out[0] = '\0';
-	if (ended <= 0)
-		return out;
-	hundredths = (int64_t)((double)s->successful * 10000 / (double)ended);
-	snprintf(out, UNITS_SIZE, "%lld.%02d", (long long)hundredths / 100, (int)(hundredths % 100));
-	return out;
-}
-
 static const char *format_took(int64_t ms, char out[UNITS_SIZE])
 {
 	return ms < 0 ? strcpy(out, "-") : units_format_duration(ms, out);
@@ -78,27 +65,6 @@ static const char *format_waits(const struct view *v, const struct store_stats *
 	if (!s->oldest_waiting_ms)
 		return strcpy(out, "-");
 	return units_format_duration(ms < 1000 ? 0 : ms / 1000 * 1000, out);
-}
-
-static struct json_object *json_stats(const struct store_stats *s)
-{
-	struct json_object *o = json_object_new_object();
-	char rate[UNITS_SIZE];
-
-	format_rate(s, rate);
-	json_object_object_add(o, "total_deliveries", json_object_new_int64(s->successful + s->failed + s->pending));
-	json_object_object_add(o, "successful_deliveries", json_object_new_int64(s->successful));
-	json_object_object_add(o, "failed_deliveries", json_object_new_int64(s->failed));
-	json_object_object_add(o, "pending_deliveries", json_object_new_int64(s->pending));
-	json_object_object_add(o, "success_rate", *rate ? json_object_new_double_s(strtod(rate, NULL), rate) : NULL);
-	json_object_object_add(o, "p50_ms", s->p50_ms < 0 ? NULL : json_object_new_int64(s->p50_ms));
-	json_object_object_add(o, "p95_ms", s->p95_ms < 0 ? NULL : json_object_new_int64(s->p95_ms));
-	json_object_object_add(o, "from", cli_json_time(s->from_ms));
-	json_object_object_add(o, "to", cli_json_time(s->to_ms));
-	json_object_object_add(o, "attempts", json_object_new_int64(s->attempts));
-	json_object_object_add(o, "failed_attempts", json_object_new_int64(s->failed_attempts));
-	json_object_object_add(o, "oldest_waiting_at", cli_json_time(s->oldest_waiting_ms));
-	return o;
 }
 
 /* --- over time ------------------------------------------------------------------------------- */
@@ -173,17 +139,17 @@ static void print_chart(const struct view *v, const struct buckets *b)
 	buf_free(&text);
 }
 
-/* --- one handler ------------------------------------------------------------------------------- */
+/* --- one target -------------------------------------------------------------------------------- */
 
 static void print_one(const struct view *v, const char *target, const struct store_stats *s)
 {
 	char from[CLI_TIME_SIZE], to[CLI_TIME_SIZE], rate[UNITS_SIZE], took[UNITS_SIZE];
 
-	printf("%-11s %s\n", "Handler", target);
+	printf("%-11s %s\n", target_is_webhook(target) ? "Webhook" : "Handler", target);
 	printf("%-11s %s until %s\n", "Range", cli_format_time(v->from_ms, from), cli_format_time(v->to_ms, to));
 	printf("%-11s %lld ended: %lld success, %lld failed", "Deliveries", (long long)(s->successful + s->failed),
 	       (long long)s->successful, (long long)s->failed);
-	if (*format_rate(s, rate))
+	if (*cli_format_rate(s, rate))
 		printf(" (%s%% success)", rate);
 	printf("\n%-11s %lld", "Waiting", (long long)s->pending);
 	if (s->pending)
@@ -200,13 +166,13 @@ static int show_one(const struct view *v, const char *target)
 	struct buckets buckets;
 	struct json_object *doc;
 
-	if (!handlers_known(v->conf, v->store, target))
-		return handlers_unknown(v->cli, v->conf, target);
+	if (!target_known(v->conf, v->store, target))
+		return target_unknown(v->cli, v->conf, target);
 	if (read_stats(v, target, &stats) != STORE_OK ||
 	    store_stats_backlog(v->store, target, &stats) != STORE_OK || read_buckets(v, target, &buckets) != STORE_OK)
 		return cli_fail(v->cli, "%s", store_error(v->store));
 	if (v->cli->json) {
-		doc = json_stats(&stats);
+		doc = cli_json_stats(&stats);
 		json_object_object_add(doc, "target", cli_json_string(target));
 		json_object_object_add(doc, "range", json_object_new_string(v->range->name));
 		json_object_object_add(doc, "buckets", json_buckets(&buckets));
@@ -253,10 +219,11 @@ static int by_target(const void *a, const void *b)
 	return strcmp(x->target, y->target);
 }
 
-/* Every handler on disk and every one that the store knows. */
+/* Every handler on disk, every webhook, and every target that has had deliveries. */
 static enum store_status find_targets(const struct view *v, struct rows *rows)
 {
 	struct targets found = { 0 };
+	struct webhooks webhooks = { NULL, 0 };
 	struct store_waiting *waiting;
 	struct buf err = BUF_INIT;
 	enum store_status status = store_waiting(v->store, &waiting, &rows->n);
@@ -269,6 +236,11 @@ static enum store_status find_targets(const struct view *v, struct rows *rows)
 	if (targets_find_all(v->conf->handlers_dir, &found, NULL, NULL, &err) == 0)
 		for (i = 0; i < found.n; i++)
 			add_target(rows, found.names[i], true);
+	if (status == STORE_OK)
+		status = webhooks_load(v->store, &webhooks);
+	for (i = 0; i < webhooks.n; i++)
+		add_target(rows, webhooks.items[i].id, true);
+	webhooks_free(&webhooks);
 	targets_free(&found);
 	buf_free(&err);
 	if (rows->n)
@@ -299,7 +271,7 @@ static enum store_status read_total(const struct view *v, const struct rows *row
 	return status;
 }
 
-/* A handler that is gone, and of which nothing is left to tell, has no row. */
+/* A target that is gone, and of which nothing is left to tell, has no row. */
 static bool is_shown(const struct row *row)
 {
 	const struct store_stats *s = &row->stats;
@@ -318,7 +290,7 @@ static void add_row(const struct view *v, struct cli_table *table, const char *n
 		snprintf(text, sizeof text, "%lld", (long long)counts[i]);
 		cli_table_cell(table, text);
 	}
-	cli_table_cell(table, *format_rate(s, text) ? strcat(text, "%") : "-");
+	cli_table_cell(table, *cli_format_rate(s, text) ? strcat(text, "%") : "-");
 	snprintf(text, sizeof text, "%lld", (long long)s->attempts);
 	cli_table_cell(table, text);
 	cli_table_cell(table, format_took(s->p50_ms, text));
@@ -329,28 +301,33 @@ static void add_row(const struct view *v, struct cli_table *table, const char *n
 static void print_all(const struct view *v, const struct rows *rows, const struct store_stats *total)
 {
 	static const char *const headings[] = {
-		"HANDLER", "SUCCESS", "FAILED", "WAITING", "RATE", "ATTEMPTS", "P50", "P95", "OLDEST WAITING",
+		"TARGET", "SUCCESS", "FAILED", "WAITING", "RATE", "ATTEMPTS", "P50", "P95", "OLDEST WAITING",
 	};
 	struct cli_table *table = cli_table_new(headings, sizeof headings / sizeof headings[0]);
 	char from[CLI_TIME_SIZE], to[CLI_TIME_SIZE];
+	struct webhooks_legend legend = { NULL, 0 };
 	size_t i;
 
 	printf("%s until %s\n\n", cli_format_time(v->from_ms, from), cli_format_time(v->to_ms, to));
-	for (i = 0; i < rows->n; i++)
-		if (is_shown(&rows->items[i]))
-			add_row(v, table, rows->items[i].target, &rows->items[i].stats);
+	for (i = 0; i < rows->n; i++) {
+		if (!is_shown(&rows->items[i]))
+			continue;
+		add_row(v, table, rows->items[i].target, &rows->items[i].stats);
+		webhooks_legend_note(&legend, rows->items[i].target);
+	}
 	add_row(v, table, "total", total);
 	cli_table_print(table, "");
+	webhooks_legend_print(&legend, v->store);
 }
 
 static void print_json_all(const struct view *v, const struct rows *rows, const struct store_stats *total,
                            const struct buckets *buckets)
 {
-	struct json_object *data = json_object_new_array(), *doc = cli_json_list(data, false), *sum = json_stats(total);
+	struct json_object *data = json_object_new_array(), *doc = cli_json_list(data, false), *sum = cli_json_stats(total);
 	size_t i;
 
 	for (i = 0; i < rows->n; i++) {
-		struct json_object *row = json_stats(&rows->items[i].stats);
+		struct json_object *row = cli_json_stats(&rows->items[i].stats);
 
 		json_object_object_add(row, "target", cli_json_string(rows->items[i].target));
 		if (is_shown(&rows->items[i]))
@@ -415,9 +392,9 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (argc < 0)
 		return CLI_USAGE;
 	if (argc > 1)
-		return cli_usage(cli, "wants one handler at most, not also '%s'", argv[1]);
+		return cli_usage(cli, "wants one handler or webhook at most, not also '%s'", argv[1]);
 	v.range = find_range(cli, range);
-	if (!v.range || (argc == 1 && !handlers_name_usable(cli, argv[0])))
+	if (!v.range || (argc == 1 && !target_usable(cli, argv[0])))
 		return CLI_USAGE;
 	v.from_ms = store_bucket(v.range->span, v.to_ms) - (int64_t)(v.range->buckets - 1) * v.range->bucket_ms;
 	v.conf = conf = cli_load_conf(cli);
@@ -433,7 +410,7 @@ const struct cli_command cli_stats = {
 	.name = "stats",
 	.summary = "how deliveries went: counts, success rate, durations, a chart",
 	.help =
-		"Usage: ntrvsta stats [HANDLER] [--range 1h|24h|7d|30d]\n"
+		"Usage: ntrvsta stats [TARGET] [--range 1h|24h|7d|30d]\n"
 		"\n"
 		"Deliveries that ended in the time looked at, by how they ended; the share of success among them;\n"
 		"what waits now and for how long the oldest does; how many attempts were made, and how long half of\n"
@@ -441,7 +418,7 @@ const struct cli_command cli_stats = {
 		"chart shows the attempts over time, with the failed ones at the foot of each column. The counts\n"
 		"are exact. A delivery that begins anew counts no more until it ends again.\n"
 		"\n"
-		"  HANDLER      only this handler: its path below the handlers' folder, such as all/10-log\n"
+		TARGET_HELP
 		"  --range R    24h: the present hour and the 23 before it. Or 1h, in whole minutes, or 7d or 30d, in\n"
 		"               whole hours\n"
 		"\n"

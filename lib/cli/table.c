@@ -173,6 +173,38 @@ void cli_add_result(struct buf *out, const struct store_attempt_row *row)
 		buf_adds(out, "...");
 }
 
+const char *cli_format_rate(const struct store_stats *s, char out[UNITS_SIZE])
+{
+	int64_t ended = s->successful + s->failed, hundredths;
+
+	out[0] = '\0';
+	if (ended <= 0)
+		return out;
+	hundredths = (int64_t)((double)s->successful * 10000 / (double)ended);
+	snprintf(out, UNITS_SIZE, "%lld.%02d", (long long)hundredths / 100, (int)(hundredths % 100));
+	return out;
+}
+
+void cli_add_events(struct buf *out, const char *events, size_t max)
+{
+	size_t before = out->len, left = 0, len;
+
+	if (strcmp(events, "*") == 0) {
+		buf_adds(out, "all");
+		return;
+	}
+	for (; *events; events += len + (events[len] == ' ')) {
+		len = strcspn(events, " ");
+		left += left > 0 || (out->len > before && out->len - before + len > max);
+		if (left == 0) {
+			buf_adds(out, out->len > before ? ", " : "");
+			buf_add(out, events, len);
+		}
+	}
+	if (left > 0)
+		buf_addf(out, " and %zu more", left);
+}
+
 void cli_add_quoted(struct buf *out, const char *s)
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+:,@%=";

@@ -153,7 +153,7 @@ enum store_status store_cancel(struct store *s, const char *delivery_id, const c
 	" FROM event e LEFT JOIN delivery d ON d.event_seq = e.seq" \
 	"  AND d.target = (SELECT id FROM target WHERE name = ?1)" \
 	" WHERE e.seq > ?2 AND e.seq <= (SELECT value FROM meta WHERE key = 'expanded')" \
-	" AND e.received_ms >= ?3 AND e.received_ms < ?4 AND (?5 = '' OR e.event = ?5)" \
+	" AND e.received_ms >= ?3 AND e.received_ms < ?4 AND (?5 = '' OR instr(' ' || ?5 || ' ', ' ' || e.event || ' '))" \
 	" AND (d.seq IS NULL OR d.state IN ('failed', 'canceled'))"
 
 static void bind_recovery(sqlite3_stmt *stmt, const struct store_recovery *r)

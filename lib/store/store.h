@@ -244,7 +244,7 @@ enum store_status store_cancel(struct store *s, const char *delivery_id, const c
  * when they came; what waits or runs does not count. */
 struct store_recovery {
 	const char *target;
-	const char *event;          /* only events of this name; NULL: of any */
+	const char *event;          /* only events of this name, or of these with a blank between them; NULL: of any */
 	int64_t since_ms, until_ms; /* received; until 0: now */
 	int64_t after_seq;          /* where to go on; 0 at first */
 };

@@ -33,7 +33,7 @@ import webservers  # noqa: E402
 from ntrvsta import Site, event, read_file, sign, wait_for  # noqa: E402
 
 COMMANDS = ("init", "check", "serve", "dispatch", "send", "sign", "verify", "secret", "events", "logs", "stats", "failed",
-            "retry", "recover", "cancel", "prune")
+            "retry", "recover", "cancel", "prune", "webhooks")
 OFF = {"dispatch": {"start": "off"}}
 LIGHTTPD = webservers.program("lighttpd")
 ROOT = os.geteuid() == 0
@@ -166,15 +166,15 @@ class Usage(Case):
             (["secret", "list", "--overlap", "1h"], "--overlap is for rotate"),
             (["secret", "rotate", "--overlap", "tomorrow"], "--overlap wants a duration"),
             (["secret", "rotate", "x"], "takes no operand"),
-            (["logs", "a", "b"], "wants one handler at most"),
+            (["logs", "a", "b"], "wants one handler or webhook at most"),
             (["logs", "../x"], "can't be a handler's name"),
             (["logs", "--status", "bad"], "--status wants failed, success or pending"),
             (["logs", "--follow", "--until", "1h"], "--until does not go with --follow"),
             (["logs", "--follow", "--status", "pending"], "--follow shows attempts"),
-            (["stats", "a", "b"], "wants one handler at most"),
+            (["stats", "a", "b"], "wants one handler or webhook at most"),
             (["stats", "a..b"], "can't be a handler's name"),
             (["stats", "--range", "2h"], "--range wants 1h, 24h, 7d or 30d, not '2h'"),
-            (["failed", "a", "b"], "wants one handler at most"),
+            (["failed", "a", "b"], "wants one handler or webhook at most"),
             (["failed", "/etc"], "can't be a handler's name"),
             (["retry"], "wants the id of a delivery"),
             (["recover", "--since", "1h"], "wants the name of one handler"),
@@ -186,7 +186,7 @@ class Usage(Case):
             (["recover", "all/a", "--since", "1h", "--until", "2h"], "--until is not later than --since"),
             (["recover", "all/a", "--since", "1h", "--dryrun"], "did you mean --dry-run"),
             (["cancel"], "wants the id of a delivery"),
-            (["cancel", "dlv_x", "--handler", "all/a"], "not both"),
+            (["cancel", "dlv_x", "--handler", "all/a"], "not several"),
             (["cancel", "--handler", "../a"], "can't be a handler's name"),
             (["prune", "x"], "takes no operand"),
         ):
@@ -1287,7 +1287,7 @@ class Watching(Case):
         self.assertEqual(sorted((r["target"], r["status"]) for r in rows),
                          [("a.bad", "failed"), ("a.good", "success"), ("a.slow", "failed"), ("a.slow", "pending")])
         text = site.tool("logs").stdout
-        self.assertRegex(text, r"\ATIME +STATUS +HANDLER +EVENT +ATTEMPT +TOOK +DELIVERY +RESULT\n")
+        self.assertRegex(text, r"\ATIME +STATUS +TARGET +EVENT +ATTEMPT +TOOK +DELIVERY +RESULT\n")
         self.assertRegex(text, r"success +a.good +a.good +1 .* fine\n")
         self.assertRegex(text, r"failed +a.bad +a.bad +1 .*100.*: broken\n")
         self.assertRegex(text, r"pending +a.slow +a.slow +1 .*due in (59m|1h).*75")
@@ -1895,7 +1895,7 @@ class Stats(Case):
         done = site.tool("stats")
         self.assertTrue(done.stdout.isascii())
         self.assertIsNone(UNSAFE.search(done.stdout))
-        self.assertRegex(done.stdout, r"\nHANDLER +SUCCESS +FAILED +WAITING +RATE +ATTEMPTS +P50 +P95 +OLDEST WAITING\n")
+        self.assertRegex(done.stdout, r"\nTARGET +SUCCESS +FAILED +WAITING +RATE +ATTEMPTS +P50 +P95 +OLDEST WAITING\n")
         self.assertRegex(done.stdout, r"\na.mixed +2 +1 +0 +66.66% +3 +\d+ms +\d+ms +-\n")
         self.assertRegex(done.stdout, r"\na.slow +0 +0 +1 +- +1 +\d+ms +\d+ms +\d+\w+\n")
         self.assertRegex(done.stdout, r"\nall.x/y +0 +0 +0 +- +0 +- +- +-\ntotal +2 +1 +1 +66.66% +4 ")
