@@ -26,8 +26,8 @@ static void print_help(FILE *out)
 	size_t i;
 
 	fputs("Usage: ntrvsta COMMAND [--config FILE] [--json] [...]\n\n"
-	      "Receives the webhooks of the NTRVSTA interview platform and runs your scripts for them:\n"
-	      "this is the tool to set it up, to try it and to see what came of each event.\n\n"
+	      "Receives the webhooks of the NTRVSTA interview platform, runs your scripts for them and posts them to\n"
+	      "your URLs: this is the tool to set it up, to try it and to see what came of each event.\n\n"
 	      "Commands:\n", out);
 	for (i = 0; i < NCOMMANDS; i++)
 		fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);

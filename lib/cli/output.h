@@ -24,6 +24,9 @@ void cli_table_free(struct cli_table *t); /* where it came to nothing; NULL is a
  * PREFIX in front and a newline behind. */
 void cli_print_text(const char *prefix, const char *text, size_t len);
 
+/* "NAME    VALUE" on a line, made safe; "-" for "". */
+void cli_print_field(const char *name, const char *value);
+
 /* Local time, "2026-12-31 13:05:09"; "-" for 0. Returns OUT. */
 #define CLI_TIME_SIZE 32
 char *cli_format_time(int64_t wall_ms, char out[CLI_TIME_SIZE]);

@@ -123,28 +123,19 @@ void cli_add_event_counts(struct buf *out, const struct store_event_row *row)
 		buf_adds(out, cli_event_status(row));
 }
 
-static void print_field(const char *name, const char *value)
-{
-	struct buf line = BUF_INIT;
-
-	buf_add_printable(&line, value, strlen(value), 0);
-	printf("%-16s %s\n", name, line.len ? line.data : "-");
-	buf_free(&line);
-}
-
 static void print_event(const struct store_event_row *row)
 {
 	char time[CLI_TIME_SIZE];
 	struct buf counts = BUF_INIT;
 
-	print_field("Event", row->id);
-	print_field("Name", row->event);
-	print_field("Source", row->source);
-	print_field("Timestamp", row->timestamp);
-	print_field("Received", cli_format_time(row->received_ms, time));
-	print_field("Idempotency key", row->idempotency_key);
+	cli_print_field("Event", row->id);
+	cli_print_field("Name", row->event);
+	cli_print_field("Source", row->source);
+	cli_print_field("Timestamp", row->timestamp);
+	cli_print_field("Received", cli_format_time(row->received_ms, time));
+	cli_print_field("Idempotency key", row->idempotency_key);
 	cli_add_event_counts(&counts, row);
-	print_field("Deliveries", counts.data);
+	cli_print_field("Deliveries", counts.data);
 	buf_free(&counts);
 	printf("%-16s %zu bytes\n", "Body", row->body_len);
 	print_body(row->body, row->body_len);

@@ -118,6 +118,15 @@ void cli_print_text(const char *prefix, const char *text, size_t len)
 	buf_free(&line);
 }
 
+void cli_print_field(const char *name, const char *value)
+{
+	struct buf line = BUF_INIT;
+
+	buf_add_printable(&line, value, strlen(value), 0);
+	printf("%-16s %s\n", name, line.len ? line.data : "-");
+	buf_free(&line);
+}
+
 char *cli_format_time(int64_t wall_ms, char out[CLI_TIME_SIZE])
 {
 	time_t seconds = (time_t)(wall_ms / 1000);

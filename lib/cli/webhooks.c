@@ -146,15 +146,6 @@ static struct json_object *json_secrets(const struct store_webhook *w)
 	return rows;
 }
 
-static void print_field(const char *name, const char *value)
-{
-	struct buf line = BUF_INIT;
-
-	buf_add_printable(&line, value, strlen(value), 0);
-	printf("%-14s %s\n", name, line.len ? line.data : "-");
-	buf_free(&line);
-}
-
 static void print_secrets(const struct store_webhook *w)
 {
 	int64_t now_ms = clock_wall_ms();
@@ -172,7 +163,7 @@ static void print_secrets(const struct store_webhook *w)
 			buf_addf(&line, " (%s ago)", units_format_duration(age_s * 1000, age));
 		if (s->until_ms)
 			buf_addf(&line, ", signs until %s", cli_format_time(s->until_ms, time));
-		print_field(i ? "" : w->nsecrets > 1 ? "Secrets" : "Secret", line.data);
+		cli_print_field(i ? "" : w->nsecrets > 1 ? "Secrets" : "Secret", line.data);
 	}
 	buf_free(&line);
 }
@@ -182,8 +173,8 @@ static void print_numbers(const struct store_stats *s)
 	char rate[UNITS_SIZE];
 	int64_t ended = s->successful + s->failed;
 
-	printf("%-14s %lld %s\n", "Waiting", (long long)s->pending, s->pending == 1 ? "delivery" : "deliveries");
-	printf("%-14s ", "Last 24 hours");
+	printf("%-16s %lld %s\n", "Waiting", (long long)s->pending, s->pending == 1 ? "delivery" : "deliveries");
+	printf("%-16s ", "Last 24 hours");
 	if (*cli_format_rate(s, rate))
 		printf("%s%% success: %lld of %lld deliveries, ", rate, (long long)s->successful, (long long)ended);
 	printf("%lld %s, of which %lld failed\n", (long long)s->attempts, s->attempts == 1 ? "attempt" : "attempts",
@@ -196,16 +187,16 @@ static void print_view(struct view *v)
 	struct buf text = BUF_INIT;
 	char time[CLI_TIME_SIZE];
 
-	print_field("Webhook", w->id);
-	print_field("URL", w->url);
-	print_field("Description", w->description);
+	cli_print_field("Webhook", w->id);
+	cli_print_field("URL", w->url);
+	cli_print_field("Description", w->description);
 	cli_add_events(&text, w->events, SIZE_MAX);
-	print_field("Events", text.data);
+	cli_print_field("Events", text.data);
 	buf_reset(&text);
 	buf_addf(&text, w->active ? "active" : "not active: %s", webhooks_why_inactive(w));
-	print_field("State", text.data);
-	print_field("Created", cli_format_time(w->created_ms, time));
-	print_field("Changed", cli_format_time(w->updated_ms, time));
+	cli_print_field("State", text.data);
+	cli_print_field("Created", cli_format_time(w->created_ms, time));
+	cli_print_field("Changed", cli_format_time(w->updated_ms, time));
 	print_secrets(w);
 	print_numbers(&v->stats);
 	putchar('\n');
@@ -396,7 +387,8 @@ const struct cli_command cli_webhooks = {
 		"                 first where it runs on a terminal\n"
 		"  rotate-secret  a new secret; for a while the old one signs as well, so that no call is refused\n"
 		"\n"
-		"  --event E, --events E,F  which events it gets, such as session.completed; * for all, as without any\n"
+		"  --event E, --events E,F  which events it gets, such as session.completed; '*' for all, as without\n"
+		"                           any\n"
 		"  --description D          a note for people\n"
 		"  --secret S               the secret, instead of a new random one; - reads it from standard input,\n"
 		"                           where other users of this machine do not see it\n"
