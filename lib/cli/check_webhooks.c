@@ -47,8 +47,9 @@ static void check_active(struct check *c, const struct store_webhook *w)
 	if (w->active)
 		return;
 	store_stats_backlog(c->store, w->id, &stats);
-	check_say(c, CHECK_WARNING, "webhooks", "%s is not active, %s: %s; %lld deliveries wait for it; 'ntrvsta webhooks update "
-	          "%s --activate'", w->id, webhooks_why_inactive(w), w->url, (long long)stats.pending, w->id);
+	check_say(c, CHECK_WARNING, "webhooks", "%s is not active, %s: %s; %lld %s for it; 'ntrvsta webhooks update %s "
+	          "--activate'", w->id, webhooks_why_inactive(w), w->url, (long long)stats.pending,
+	          stats.pending == 1 ? "delivery waits" : "deliveries wait", w->id);
 }
 
 /* The rules may have become stricter since it was registered. */
