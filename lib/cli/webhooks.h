@@ -1,4 +1,4 @@
-/* ntrvsta webhooks: what its parts share. Private to webhooks.c, webhooks_change.c and webhooks_options.c. */
+/* ntrvsta webhooks: what its parts share. Private to webhooks*.c. */
 #ifndef NTRVSTA_CLI_WEBHOOKS_H
 #define NTRVSTA_CLI_WEBHOOKS_H
 
@@ -13,10 +13,10 @@ struct webhooks_options { /* NULL: not given */
 	bool inactive, activate, deactivate, yes;
 };
 
-/* The subcommands that change something. OPERAND is an id, or the URL to create. Exit codes. */
-typedef int webhooks_change_fn(const struct cli *cli, const struct conf *conf, struct store *store,
-                               const struct webhooks_options *o, const char *operand);
-webhooks_change_fn webhooks_create, webhooks_update, webhooks_delete, webhooks_rotate;
+/* The subcommands. OPERAND is an id, or the URL to create. Exit codes. */
+typedef int webhooks_fn(const struct cli *cli, const struct conf *conf, struct store *store,
+                        const struct webhooks_options *o, const char *operand);
+webhooks_fn webhooks_list, webhooks_show, webhooks_create, webhooks_update, webhooks_delete, webhooks_rotate;
 
 /* Does what can be checked without a configuration make sense? Else says so: wrong usage. */
 bool webhooks_check_options(const struct cli *cli, const struct webhooks_options *o);
