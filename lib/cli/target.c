@@ -50,7 +50,7 @@ bool target_known(const struct conf *conf, struct store *store, const char *name
 	return true;
 }
 
-static int unknown_webhook(const struct cli *cli, const char *id)
+int webhooks_unknown(const struct cli *cli, const char *id)
 {
 	return cli_fail(cli, "no webhook %s: 'ntrvsta webhooks list' names them all", id);
 }
@@ -60,7 +60,7 @@ int target_unknown(const struct cli *cli, const struct conf *conf, const char *n
 	/* Also what is left of an id after a bad copy. */
 	bool webhook = strncmp(name, ID_WEBHOOK, strlen(ID_WEBHOOK)) == 0 && !strchr(name, '/');
 
-	return webhook ? unknown_webhook(cli, name) : handlers_unknown(cli, conf, name);
+	return webhook ? webhooks_unknown(cli, name) : handlers_unknown(cli, conf, name);
 }
 
 static bool webhook_would_run(const struct cli *cli, struct store *store, const char *id)
@@ -112,6 +112,11 @@ static int copy_webhook(void *ctx, const struct store_webhook *w)
 		.created_ms = w->created_ms, .updated_ms = w->updated_ms,
 	};
 	memcpy(copy->id, w->id, sizeof copy->id);
+	copy->secrets = xcalloc(w->nsecrets + 1, sizeof *copy->secrets);
+	for (; copy->nsecrets < w->nsecrets; copy->nsecrets++) {
+		copy->secrets[copy->nsecrets] = w->secrets[copy->nsecrets];
+		copy->secrets[copy->nsecrets].secret = xstrdup(""); /* of which nobody needs more than its times */
+	}
 	return 0;
 }
 
@@ -146,7 +151,7 @@ bool webhooks_get(const struct cli *cli, struct store *store, const char *id, st
 	enum store_status status = get(store, id, out);
 
 	if (status == STORE_NOT_FOUND)
-		unknown_webhook(cli, id);
+		webhooks_unknown(cli, id);
 	else if (status != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
 	return status == STORE_OK;
@@ -163,6 +168,20 @@ const char *webhooks_why_inactive(const struct store_webhook *w)
 	return "somebody switched it off";
 }
 
+static struct json_object *json_secrets(const struct store_webhook *w)
+{
+	struct json_object *rows = json_object_new_array(), *row;
+	size_t i;
+
+	for (i = 0; i < w->nsecrets; i++) {
+		row = json_object_new_object();
+		json_object_object_add(row, "created_at", cli_json_time(w->secrets[i].created_ms));
+		json_object_object_add(row, "expires_at", cli_json_time(w->secrets[i].until_ms));
+		json_object_array_add(rows, row);
+	}
+	return rows;
+}
+
 struct json_object *webhooks_json(const struct store_webhook *w)
 {
 	struct json_object *o = json_object_new_object();
@@ -173,7 +192,8 @@ struct json_object *webhooks_json(const struct store_webhook *w)
 	json_object_object_add(o, "events", cli_json_words(w->events));
 	json_object_object_add(o, "active", json_object_new_boolean(w->active));
 	json_object_object_add(o, "inactive_reason", cli_json_string(w->inactive_reason));
-	json_object_object_add(o, "description", cli_json_text(w->description, strlen(w->description)));
+	json_object_object_add(o, "description", cli_json_string(w->description));
+	json_object_object_add(o, "secrets", json_secrets(w));
 	json_object_object_add(o, "created_at", cli_json_time(w->created_ms));
 	json_object_object_add(o, "updated_at", cli_json_time(w->updated_ms));
 	return o;

@@ -31,7 +31,7 @@ char *target_events(struct store *store, const char *name);
 
 /* --- webhooks ---------------------------------------------------------------------------- */
 
-/* All of them, oldest first; without their secrets. */
+/* All of them, oldest first; of their secrets the times only. */
 struct webhooks {
 	struct store_webhook *items;
 	size_t n;
@@ -42,6 +42,8 @@ const struct store_webhook *webhooks_find(const struct webhooks *w, const char *
 
 /* One of them, with its secrets; free with store_webhook_free(). Says what is wrong where there is none. */
 bool webhooks_get(const struct cli *cli, struct store *store, const char *id, struct store_webhook *out);
+
+int webhooks_unknown(const struct cli *cli, const char *id); /* say that there is none. CLI_FAILED */
 
 /* Why W gets no events: "it answered 410 Gone"; "" where it does. */
 const char *webhooks_why_inactive(const struct store_webhook *w);
@@ -54,7 +56,8 @@ struct webhooks_legend {
 void webhooks_legend_note(struct webhooks_legend *l, const char *target);
 void webhooks_legend_print(struct webhooks_legend *l, struct store *store); /* nothing where no webhook was noted */
 
-/* The API's fields: id, kind, url, events, active, inactive_reason, description, created_at, updated_at. */
+/* The API's fields: id, kind, url, events, active, inactive_reason, description, secrets (their times), created_at,
+ * updated_at. */
 struct json_object *webhooks_json(const struct store_webhook *w);
 
 #endif

@@ -80,7 +80,7 @@ static char *clean_description(const char *description)
 int webhooks_create(const struct cli *cli, const struct conf *conf, struct store *store,
                     const struct webhooks_options *o, const char *url)
 {
-	struct store_webhook w = { .active = !o->inactive };
+	struct store_webhook w = { .active = !o->inactive }, stored = { .nsecrets = 0 };
 	struct buf events = BUF_INIT;
 	char *secret = NULL;
 	int result = CLI_FAILED;
@@ -100,11 +100,14 @@ int webhooks_create(const struct cli *cli, const struct conf *conf, struct store
 	}
 	webhooks_note_events(cli, w.events);
 	note_same_url(cli, store, &w);
-	say_created(cli, o, &w, secret);
-	result = CLI_OK;
+	if (webhooks_get(cli, store, w.id, &stored)) {
+		say_created(cli, o, &stored, secret);
+		result = CLI_OK;
+	}
 out:
 	webhooks_free_secret(secret);
 	store_webhook_free(&w);
+	store_webhook_free(&stored);
 	buf_free(&events);
 	return result;
 }
@@ -231,6 +234,7 @@ int webhooks_delete(const struct cli *cli, const struct conf *conf, struct store
 	int64_t canceled = 0;
 	bool go;
 
+	(void)conf;
 	if (!webhooks_get(cli, store, id, &w))
 		return CLI_FAILED;
 	go = confirmed(cli, store, o, &w);
@@ -239,7 +243,7 @@ int webhooks_delete(const struct cli *cli, const struct conf *conf, struct store
 		return CLI_FAILED;
 	status = store_delete_webhook(store, id, clock_wall_ms(), &canceled);
 	if (status == STORE_NOT_FOUND) /* somebody else was faster */
-		return target_unknown(cli, conf, id);
+		return webhooks_unknown(cli, id);
 	if (status != STORE_OK)
 		return cli_fail(cli, "%s", store_error(store));
 	say_deleted(cli, id, canceled);
@@ -274,22 +278,25 @@ static void say_rotated(const struct cli *cli, const struct webhooks_options *o,
 int webhooks_rotate(const struct cli *cli, const struct conf *conf, struct store *store,
                     const struct webhooks_options *o, const char *id)
 {
-	struct store_webhook w;
+	struct store_webhook w = { .nsecrets = 0 };
 	int64_t overlap_ms = DAY_MS, now_ms;
+	enum store_status status;
 	char *secret;
 	int result = CLI_FAILED;
 
 	(void)conf;
 	if (o->overlap)
 		units_parse_duration(o->overlap, &overlap_ms);
-	if (!webhooks_get(cli, store, id, &w))
-		return CLI_FAILED;
 	secret = webhooks_choose_secret(cli, o);
+	if (!secret)
+		return CLI_FAILED;
 	now_ms = clock_wall_ms();
-	if (secret && store_rotate_webhook(store, id, secret, overlap_ms, now_ms) != STORE_OK) {
+	status = store_rotate_webhook(store, id, secret, overlap_ms, now_ms);
+	if (status == STORE_NOT_FOUND) {
+		webhooks_unknown(cli, id);
+	} else if (status != STORE_OK) {
 		cli_fail(cli, "%s", store_error(store));
-	} else if (secret) {
-		w.updated_ms = now_ms;
+	} else if (webhooks_get(cli, store, id, &w)) {
 		say_rotated(cli, o, &w, secret, now_ms + overlap_ms, overlap_ms);
 		result = CLI_OK;
 	}

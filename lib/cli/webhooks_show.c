@@ -134,20 +134,6 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	return 0;
 }
 
-static struct json_object *json_secrets(const struct store_webhook *w)
-{
-	struct json_object *rows = json_object_new_array(), *row;
-	size_t i;
-
-	for (i = 0; i < w->nsecrets; i++) {
-		row = json_object_new_object();
-		json_object_object_add(row, "created_at", cli_json_time(w->secrets[i].created_ms));
-		json_object_object_add(row, "until", cli_json_time(w->secrets[i].until_ms));
-		json_object_array_add(rows, row);
-	}
-	return rows;
-}
-
 static void print_secrets(const struct store_webhook *w)
 {
 	int64_t now_ms = clock_wall_ms();
@@ -212,7 +198,6 @@ static void print_json_view(struct view *v)
 {
 	struct json_object *doc = webhooks_json(&v->webhook);
 
-	json_object_object_add(doc, "secrets", json_secrets(&v->webhook));
 	json_object_object_add(doc, "stats", cli_json_stats(&v->stats));
 	json_object_object_add(doc, "attempts", v->rows);
 	v->rows = NULL;

@@ -29,7 +29,8 @@ LOCAL = {**OFF, "webhooks": {**OPEN, "retry_schedule": "1h"}}
 ONCE = {**OFF, "webhooks": {**OPEN, "retry_schedule": ""}}
 URL = "https://example.com/hooks"
 ID = "wh_01kb2x3y4z5a6b7c8d9e0f1g2h"  # nobody's
-FIELDS = {"id", "kind", "url", "events", "active", "inactive_reason", "description", "created_at", "updated_at"}
+FIELDS = {"id", "kind", "url", "events", "active", "inactive_reason", "description", "secrets", "created_at",
+          "updated_at"}
 NASTY = "a\x1b[2Jb\x07\u202ec\nd\x7f"
 WHEN = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -314,8 +315,8 @@ class Looking(HookCase):
         self.assertNotRegex(text, UNSAFE)
         self.assertNotIn(made["secret"], text)
         shown = self.row(site, made["id"])
-        self.assertEqual(set(shown), FIELDS | {"secrets", "stats", "attempts"})
-        self.assertEqual([set(s) for s in shown["secrets"]], [{"created_at", "until"}])
+        self.assertEqual(set(shown), FIELDS | {"stats", "attempts"})
+        self.assertEqual([set(s) for s in shown["secrets"]], [{"created_at", "expires_at"}])
         self.assertEqual([(a["status_code"], a["error_code"], a["target"]) for a in shown["attempts"]],
                          [(503, "http_status", made["id"])] * 5)
         self.assertEqual((shown["stats"]["pending_deliveries"], shown["stats"]["failed_attempts"]), (7, 7))
@@ -358,7 +359,7 @@ class Update(HookCase):
         secret = before.pop("secret")
         for args, change in (
             (["--url", URL + "/2"], {"url": URL + "/2"}), (["--event", "c.d"], {"events": ["c.d"]}),
-            (["--events", "*"], {"events": ["*"]}), (["--description", ""], {"description": ""}),
+            (["--events", "*"], {"events": ["*"]}), (["--description", ""], {"description": None}),
             (["--deactivate"], {"active": False}), (["--description", "two"], {"description": "two"}),
             (["--activate"], {"active": True}), (["--url", URL, "--event", "x"], {"url": URL, "events": ["x"]}),
         ):
@@ -472,7 +473,7 @@ class Rotate(HookCase):
         self.assertNotEqual(turned["secret"], made["secret"])
         until = time.mktime(time.strptime(turned["previous_until"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
         self.assertAlmostEqual(until, before + 7200, delta=30)
-        self.assertEqual([s["until"] for s in self.row(site, made["id"])["secrets"]], [None, turned["previous_until"]])
+        self.assertEqual([s["expires_at"] for s in self.row(site, made["id"])["secrets"]], [None, turned["previous_until"]])
         self.assertRegex(site.tool("webhooks", "show", made["id"]).stdout, r"(?m)^Secrets +made .*\n +made .*, signs until ")
         site.cgi(event("a.b", n=1))
         site.dispatch_once()
