@@ -8,14 +8,6 @@
 #include "lib/base/xalloc.h"
 #include "lib/delivery/targets.h"
 
-bool handlers_name_usable(const struct cli *cli, const char *name)
-{
-	if (targets_name_valid(name))
-		return true;
-	cli_usage(cli, "'%s' can't be a handler's name, such as all/10-log", name);
-	return false;
-}
-
 bool handlers_exists(const struct conf *conf, const char *name)
 {
 	char *path = fdio_resolve(conf->handlers_dir, name);
@@ -23,18 +15,6 @@ bool handlers_exists(const struct conf *conf, const char *name)
 
 	free(path);
 	return exists;
-}
-
-bool handlers_known(const struct conf *conf, struct store *store, const char *name)
-{
-	struct store_waiting waiting;
-
-	if (handlers_exists(conf, name))
-		return true;
-	if (store_waiting_for(store, name, &waiting) != STORE_OK)
-		return false;
-	free(waiting.target);
-	return true;
 }
 
 int handlers_unknown(const struct cli *cli, const struct conf *conf, const char *name)

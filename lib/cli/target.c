@@ -38,16 +38,20 @@ static enum store_status get(struct store *store, const char *id, struct store_w
 	return store_get_webhook(store, id, clock_wall_ms(), out);
 }
 
-bool target_known(const struct conf *conf, struct store *store, const char *name)
+static bool webhook_exists(struct store *store, const char *id)
 {
 	struct store_webhook webhook;
+	bool exists = get(store, id, &webhook) == STORE_OK;
 
-	if (!target_is_webhook(name))
-		return handlers_known(conf, store, name);
-	if (get(store, name, &webhook) != STORE_OK)
-		return has_had_deliveries(store, name);
 	store_webhook_free(&webhook);
-	return true;
+	return exists;
+}
+
+bool target_known(const struct conf *conf, struct store *store, const char *name)
+{
+	bool exists = target_is_webhook(name) ? webhook_exists(store, name) : handlers_exists(conf, name);
+
+	return exists || has_had_deliveries(store, name);
 }
 
 int webhooks_unknown(const struct cli *cli, const char *id)
