@@ -15,6 +15,7 @@
 #include "lib/event/catalogue.h"
 
 #define SECRET_SHORT_BYTES 16 /* below: can be guessed */
+#define PLAN_LINES 20         /* of one event, for handlers and for webhooks; --json has all */
 #define ENDS_SOON_MS ((int64_t)24 * 60 * 60 * 1000)
 
 static const char *const level_names[CHECK_LEVELS] = { "ok", "note", "warning", "problem" };
@@ -185,16 +186,22 @@ static size_t add_targets(const struct check *c, struct cli_table *table, struct
                           const char *event)
 {
 	struct json_object *names = json_object_object_get(row, member);
-	size_t i, n = json_object_array_length(names);
+	size_t i, n = json_object_array_length(names), shown = n > PLAN_LINES ? PLAN_LINES - 1 : n;
 	struct buf text = BUF_INIT;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < shown; i++) {
 		const char *name = json_object_get_string(json_object_array_get_idx(names, i));
 		const struct store_webhook *w = webhooks_find(&c->webhooks, name);
 
 		buf_reset(&text);
 		buf_addf(&text, "%s%s%s", name, w ? "  " : "", w ? w->url : "");
 		cli_table_cell(table, i ? "" : event);
+		cli_table_cell(table, text.data);
+	}
+	if (shown < n) {
+		buf_reset(&text);
+		buf_addf(&text, "... and %zu %s more", n - shown, member);
+		cli_table_cell(table, "");
 		cli_table_cell(table, text.data);
 	}
 	buf_free(&text);

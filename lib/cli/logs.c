@@ -131,7 +131,8 @@ static enum store_status collect(struct store *store, struct store_filter *filte
 	return result;
 }
 
-static void print_log(const struct log *log, struct store *store, int64_t limit)
+static void print_log(const struct log *log, struct store *store, const struct store_filter *filter, const char *status,
+                      int64_t limit)
 {
 	static const char *const headings[NCOLUMNS] = {
 		"TIME", "STATUS", "TARGET", "EVENT", "ATTEMPT", "TOOK", "DELIVERY", "RESULT",
@@ -140,6 +141,7 @@ static void print_log(const struct log *log, struct store *store, int64_t limit)
 	struct json_object *rows = log->json ? json_object_new_array() : NULL;
 	struct cli_table *table = log->json ? NULL : cli_table_new(headings, NCOLUMNS);
 	struct webhooks_legend legend = { NULL, 0 };
+	bool narrowed = status || filter->target || filter->event || filter->since_ms || filter->until_ms;
 
 	for (i = 0; i < shown; i++) {
 		if (rows)
@@ -152,7 +154,7 @@ static void print_log(const struct log *log, struct store *store, int64_t limit)
 	if (rows)
 		cli_print_json(cli_json_list(rows, shown < log->n));
 	else
-		cli_table_print(table, "Nothing ran yet and nothing waits.");
+		cli_table_print(table, narrowed ? "Nothing of this kind ran or waits." : "Nothing ran yet and nothing waits.");
 	if (!rows && shown < log->n)
 		printf("... and more: --limit N shows more than %lld, --limit 0 shows all.\n", (long long)limit);
 	webhooks_legend_print(&legend, store);
@@ -185,7 +187,7 @@ static int show_log(const struct cli *cli, const struct conf *conf, struct store
 	} else if (log.n == 0 && filter->target && !target_known(conf, store, filter->target)) {
 		target_unknown(cli, conf, filter->target);
 	} else {
-		print_log(&log, store, limit);
+		print_log(&log, store, filter, status, limit);
 		result = CLI_OK;
 	}
 out:

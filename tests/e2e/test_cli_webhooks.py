@@ -681,6 +681,19 @@ class Check(HookCase):
         text = site.tool("check").stdout
         self.assertRegex(text, rf"\nEVENT +GOES TO\n(.*\n)*session.completed +all/log\n +{every}  {URL}\n +{one}  {URL}/1\n")
 
+    def test_many(self):
+        """hundreds of webhooks do not fill the screen; --json has them all"""
+        site = self.site(OFF)
+        self.create(site, URL, "--event", "session.started")
+        sql(site, "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 300) INSERT INTO webhook"
+            " (id, url, description, events, active, created_ms, updated_ms)"
+            " SELECT printf('wh_%026d', i), 'https://example.com/' || i, '', 'session.completed', 1, 1, 1 FROM n")
+        text = site.tool("check").stdout
+        self.assertEqual(len(re.findall(r"https://example.com/\d", text)), 19)
+        self.assertIn("... and 281 webhooks more\n", text)
+        plan = {e["event"]: len(e["webhooks"]) for e in self.check(site)[0]["events"]}
+        self.assertEqual((plan["session.completed"], plan["session.started"]), (300, 1))
+
     def test_inactive(self):
         """one that is not active is a warning with the reason, and how many deliveries wait for it"""
         receiver, site = self.receiver(), self.site(LOCAL)

@@ -675,6 +675,40 @@ static void test_recover(void)
 	store_close(s);
 }
 
+static void test_recover_names(void)
+{
+	static const struct {
+		const char *event;
+		int64_t found;
+	} rows[] = {
+		{ NULL, 3 }, { "", 3 }, { "a.b", 2 }, { "c", 1 }, { "c a.b", 3 }, { "a.b a.b.c", 2 }, { "a", 0 }, { "b", 0 }, { "a.b.c d", 0 },
+	};
+	static const char *const names[] = { "a.b", "c", "a.b" };
+	struct store *s = must_open(new_path(), STORE_DISPATCH);
+	int64_t found;
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		struct store_event_in e = make_event(names[i], i == 0 ? "0" : i == 1 ? "1" : "2");
+		struct store_new_event new_event;
+		size_t n;
+
+		put(s, &e);
+		store_new_events(s, &new_event, 1, &n);
+		store_begin(s);
+		store_expand_event(s, new_event.seq, NULL, 0, 1);
+		store_commit(s);
+		store_new_events_free(&new_event, n);
+	}
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct store_recovery r = { .target = "y", .event = rows[i].event };
+
+		CHECK(store_count_recoverable(s, &r, &found) == STORE_OK && found == rows[i].found, "%lld events called '%s'",
+		      (long long)rows[i].found, rows[i].event ? rows[i].event : "anything");
+	}
+	store_close(s);
+}
+
 /* --- retention --------------------------------------------------------------------------- */
 
 static void test_prune(void)
@@ -1115,6 +1149,7 @@ int main(void)
 	test_interrupted_group();
 	test_hold_and_cancel();
 	test_recover();
+	test_recover_names();
 	test_prune();
 	test_stats();
 	test_migration();
