@@ -58,7 +58,7 @@ static void note_first(struct dispatcher *d, struct target *t)
 
 bool backlog_has_due(const struct target *t, int64_t now_ms)
 {
-	if (t->webhook && t->missing)
+	if (t->webhook && (t->missing || t->off))
 		return false;
 	return t->first || (t->next_retry_ms <= now_ms && !t->missing);
 }
@@ -118,7 +118,7 @@ static bool handler_is_missing(const struct dispatcher *d, const struct target *
 	return missing;
 }
 
-void backlog_hold_webhook(struct dispatcher *d, struct target *t, bool off)
+static void hold_webhook(struct dispatcher *d, struct target *t, bool off)
 {
 	if (off == t->missing)
 		return;
@@ -136,9 +136,10 @@ static void look_at_webhook(struct dispatcher *d, struct target *t)
 	if (!d->store)
 		return;
 	status = store_get_webhook(d->store, t->name, clock_wall_ms(), &webhook);
+	t->off = false;
 	/* One that was deleted is not held: what is left of it, if anything, ends. */
 	if (status == STORE_OK)
-		backlog_hold_webhook(d, t, !webhook.active);
+		hold_webhook(d, t, !webhook.active);
 	store_webhook_free(&webhook);
 }
 

@@ -24,6 +24,7 @@ struct target {
 	bool webhook;          /* no handler: its name is a webhook's id */
 	bool missing;          /* its file was removed: retries wait until it is back; or it is a webhook that is
 	                        * switched off: all waits */
+	bool off;              /* seen to be switched off since the last look at it */
 	uint64_t place;        /* in the queue for free slots: the smallest is served first */
 };
 
@@ -71,11 +72,9 @@ void backlog_store_failed(struct dispatcher *d, const char *what);
 void backlog_scan(struct dispatcher *d);
 
 /* A handler that was removed while deliveries wait for their next attempt: they keep waiting, with
- * a reason, and use up none of their attempts. (A first attempt is made, and says what is wrong.) */
+ * a reason, and use up none of their attempts. (A first attempt is made, and says what is wrong.)
+ * A webhook that is switched off: all of its deliveries keep waiting. */
 void backlog_look_for_missing(struct dispatcher *d, struct target *t);
-
-/* A webhook that is switched off, or not any more: what waits for it waits on, with a reason. */
-void backlog_hold_webhook(struct dispatcher *d, struct target *t, bool off);
 
 /* Look at what waits for T. */
 void backlog_refresh_target(struct dispatcher *d, struct target *t);

@@ -3,8 +3,10 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/guard.h"
@@ -19,14 +21,14 @@ struct call {
 	char error[CURL_ERROR_SIZE];
 	struct buf answer;
 	size_t keep, header_bytes, body_bytes;
-	bool read_enough, headers_too_large;
+	bool read_enough, head_ended, headers_too_large;
 };
 
 struct caller {
 	CURLM *multi;
 	struct call *calls;
 	size_t in_flight;
-	bool stale; /* the connections that it keeps are not to be used any more */
+	int64_t anew_ms; /* clock_mono_ms(): connections from before are not to be used any more; 0: all are */
 };
 
 struct caller *caller_new(void)
@@ -75,7 +77,8 @@ static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 {
 	struct call *call = ctx;
 
-	(void)data;
+	/* An empty line ends a head. Another may follow: that of an informational answer comes first. */
+	call->head_ended = n <= 2 && (data[0] == '\r' || data[0] == '\n');
 	call->header_bytes += size * n;
 	call->headers_too_large = call->header_bytes > CALL_ANSWER_READ;
 	return call->headers_too_large ? 0 : size * n;
@@ -110,11 +113,14 @@ static void set_options(struct call *call, const struct call_spec *spec)
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->settings->connect_timeout_ms);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, call->error);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, spec->settings->allow_http ? "http,https" : "https");
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_PROXY, "");
-	if (spec->settings->ca_file[0])
+	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else the end of a call waits for a silent name server */
+	if (spec->settings->ca_file[0]) {
 		curl_easy_setopt(e, CURLOPT_CAINFO, spec->settings->ca_file);
+		curl_easy_setopt(e, CURLOPT_CAPATH, NULL); /* those that Debian's libcurl adds by itself */
+	}
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 16384L);
 	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
@@ -134,27 +140,31 @@ static void copy_settings(struct conf_webhooks *to, const struct conf_webhooks *
 		to->allow_private = memcpy(xmalloc(bytes), from->allow_private, bytes);
 }
 
-/* Connections are libcurl's: to be rid of them it is begun anew, once nothing is in flight. */
-static void drop_connections(struct caller *c)
+/* Connections are libcurl's, which closes those that are older than so many whole seconds. Rounded down, so that it
+ * closes one too many rather than one too few; until there is a second to speak of, none is reused. */
+static void set_oldest_connection(const struct caller *c, CURL *easy)
 {
-	CURLM *anew;
+	int64_t most_s = (clock_mono_ms() - c->anew_ms) / 1000 - 1;
 
-	if (!c->stale || c->in_flight > 0)
+	if (c->anew_ms == 0)
 		return;
-	anew = curl_multi_init();
-	if (!anew)
-		return;
-	curl_multi_cleanup(c->multi);
-	c->multi = anew;
-	c->stale = false;
+	if (most_s > 0)
+		curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)most_s);
+	else
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 }
 
 int call_start(struct caller *c, const struct call_spec *spec, void *owner, struct buf *err)
 {
-	struct call *call = xcalloc(1, sizeof *call);
+	struct call *call;
 	const char *const *h;
 	CURLMcode code;
 
+	if (!spec->settings->allow_http && strncasecmp(spec->url, "http:", 5) == 0) {
+		buf_adds(err, "http:// is not called: [webhooks] allow_http = on would allow it");
+		return -1;
+	}
+	call = xcalloc(1, sizeof *call);
 	call->owner = owner;
 	call->keep = spec->settings->call.output_limit;
 	copy_settings(&call->settings, spec->settings);
@@ -165,8 +175,7 @@ int call_start(struct caller *c, const struct call_spec *spec, void *owner, stru
 	if (!call->easy || !call->headers)
 		abort();
 	set_options(call, spec);
-	drop_connections(c);
-	curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, c->stale ? 1L : 0L);
+	set_oldest_connection(c, call->easy);
 	code = curl_multi_add_handle(c->multi, call->easy);
 	if (code != CURLM_OK) {
 		buf_addf(err, "libcurl does not begin the call: %s", curl_multi_strerror(code));
@@ -223,7 +232,8 @@ static void describe_error(const struct call *call, CURLcode code, struct call_e
 	if (code == CURLE_COULDNT_CONNECT && call->refused.len) {
 		out->error_code = "address_refused";
 		buf_adds(&out->message, buf_str(&call->refused));
-	} else if (call->headers_too_large) {
+	} else if (call->headers_too_large || code == CURLE_OUT_OF_MEMORY) {
+		/* libcurl has no memory for a line of more than 100 KB, and calls it so. */
 		out->error_code = "protocol";
 		buf_addf(&out->message, "the answer's headers are larger than %d bytes", CALL_ANSWER_READ);
 	} else {
@@ -240,7 +250,8 @@ static void describe_end(struct call *call, CURLcode code, struct call_end *out)
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	out->status = (int)status;
-	out->retry_after_ms = retry_after_s > 0 && retry_after_s < INT64_MAX / 1000 ? retry_after_s * 1000 : 0;
+	if (retry_after_s > 0)
+		out->retry_after_ms = retry_after_s < INT64_MAX / 1000 ? retry_after_s * 1000 : INT64_MAX;
 	out->dns_ms = read_ms(call->easy, CURLINFO_NAMELOOKUP_TIME_T);
 	out->connect_ms = read_ms(call->easy, CURLINFO_CONNECT_TIME_T);
 	out->tls_ms = read_ms(call->easy, CURLINFO_APPCONNECT_TIME_T);
@@ -248,8 +259,13 @@ static void describe_end(struct call *call, CURLcode code, struct call_end *out)
 	out->answer_cut = call->body_bytes > call->answer.len;
 	out->answer = call->answer;
 	call->answer = (struct buf)BUF_INIT;
-	if (code != CURLE_OK && !call->read_enough)
+	if (code != CURLE_OK && !call->read_enough) {
 		describe_error(call, code, out);
+	} else if (!call->head_ended) {
+		/* libcurl is content with that; RFC 9112, section 8, is not. */
+		out->error_code = "connection";
+		buf_adds(&out->message, "the answer ended within its headers");
+	}
 }
 
 static CURLMsg *next_message(struct caller *c)
@@ -323,7 +339,7 @@ void caller_poll(struct caller *c, struct pollfd *fds, nfds_t n, int timeout_ms)
 void caller_forget_connections(struct caller *c)
 {
 	if (c)
-		c->stale = true;
+		c->anew_ms = clock_mono_ms();
 }
 
 void caller_free(struct caller *c)

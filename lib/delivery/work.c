@@ -37,14 +37,15 @@ static int64_t retry_delay(struct dispatcher *d, const char *target, int attempt
 static void decide(struct dispatcher *d, struct run *r, int64_t *due_ms)
 {
 	int attempt = r->n > 1 ? 1 : r->claims[0].attempt - r->claims[0].grouped;
+	int64_t put_off_ms = r->retry_after_ms < RETRY_AFTER_MAX_MS ? r->retry_after_ms : RETRY_AFTER_MAX_MS;
 	int64_t delay_ms = -1;
 
 	if (r->outcome.kind == OUTCOME_RETRY)
 		delay_ms = retry_delay(d, r->target->name, attempt);
 	if (r->outcome.kind == OUTCOME_RETRY && r->n > 1 && delay_ms < 0)
 		delay_ms = 0; /* also where a single event would have no second attempt */
-	if (delay_ms >= 0 && delay_ms < r->retry_after_ms)
-		delay_ms = r->retry_after_ms < RETRY_AFTER_MAX_MS ? r->retry_after_ms : RETRY_AFTER_MAX_MS;
+	if (delay_ms >= 0 && delay_ms < put_off_ms)
+		delay_ms = put_off_ms;
 	*due_ms = delay_ms < 0 ? 0 : clock_wall_ms() + delay_ms;
 	r->next_state = r->outcome.kind == OUTCOME_SUCCESS ? "success" : delay_ms < 0 ? "failed" : "pending";
 }
@@ -202,12 +203,11 @@ static enum store_status load_webhook(struct dispatcher *d, struct target *t, st
 
 	if (status == STORE_NOT_FOUND)
 		return STORE_OK; /* deleted, which the attempt will say */
-	if (status == STORE_OK && !r->webhook.active) {
-		t->missing = true; /* noted at the next scan */
-		d->next_scan_ms = 0;
-		return STORE_NOT_FOUND;
-	}
-	return status;
+	if (status != STORE_OK || r->webhook.active)
+		return status;
+	t->off = true;
+	d->next_scan_ms = 0; /* which notes it */
+	return STORE_NOT_FOUND;
 }
 
 /* Claim T's next delivery, or as many as make a batch, if any is due. */
