@@ -1,6 +1,8 @@
 #include "lib/delivery/url.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,7 +85,17 @@ static int check_port(CURLU *u, struct buf *err)
 	return zero ? -1 : 0;
 }
 
-/* An address can be judged at once. libcurl has made it plain: of 0x7f.1 it has made 127.0.0.1. */
+/* libcurl has made an address plain (of 0x7f.1 it has made 127.0.0.1), except where a dot follows it. */
+static int parse_host(const char *host, struct address *out)
+{
+	struct sockaddr_in ipv4 = { .sin_family = AF_INET };
+
+	if (address_parse(host, out) == 0)
+		return 0;
+	return inet_aton(host, &ipv4.sin_addr) ? address_from_socket((const struct sockaddr *)&ipv4, out) : -1;
+}
+
+/* An address can be judged at once. */
 static int check_host(CURLU *u, const struct conf_webhooks *settings, struct buf *err)
 {
 	char *host = part(u, CURLUPART_HOST);
@@ -100,7 +112,7 @@ static int check_host(CURLU *u, const struct conf_webhooks *settings, struct buf
 	if (len == 0) {
 		buf_adds(err, "wants the name of a host");
 		result = -1;
-	} else if (address_parse(host + first, &address) == 0 && !guard_allows(settings, &address, err)) {
+	} else if (parse_host(host + first, &address) == 0 && !guard_allows(settings, &address, err)) {
 		result = -1;
 	}
 	curl_free(host);

@@ -39,11 +39,15 @@ void standard_make_secret(char out[STANDARD_SECRET_SIZE])
 /* What is behind the prefix as bytes, into KEY, which has room. -1 where it is no base64. */
 static int decode(const char *base64, uint8_t *key, size_t *len)
 {
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t n = strlen(base64), padding = 0;
 	int size;
 
 	while (padding < 2 && padding < n && base64[n - 1 - padding] == '=')
 		padding++;
+	/* OpenSSL takes '=' for a digit, and blanks at both ends for nothing. */
+	if (strspn(base64, digits) != n - padding)
+		return -1;
 	size = n % 4 == 0 && n > 0 ? EVP_DecodeBlock(key, (const unsigned char *)base64, (int)n) : -1;
 	if (size < 0 || (size_t)size <= padding)
 		return -1;

@@ -372,7 +372,20 @@ static const struct refusal refusals[] = {
 	{ SOURCE "[handler]\n", "2:such as [handler session.completed/20-warehouse]" },
 	{ SOURCE "[handlres]\n", "2:unknown section [handlres]; did you mean [handlers]?" },
 	{ SOURCE "[Web]\n", "2:did you mean [web]?" },
-	{ SOURCE "[webhooks]\ntimeout = 1s\n", "2:unknown section [webhooks]" },
+	{ SOURCE "[webhooks]\nallow_http = yes\n", "3:allow_http wants on or off, not 'yes'" },
+	{ SOURCE "[webhooks]\nallow_http = ON\n", "3:not 'ON'" },
+	{ SOURCE "[webhooks]\nallow_private = on\n", "3:allow_private wants off, or blocks of addresses" },
+	{ SOURCE "[webhooks]\nallow_private = 10.0.0.0/8 10.0.0.1/8\n", "3:not '10.0.0.1/8'" },
+	{ SOURCE "[webhooks]\nallow_private = 10.0.0.0/8, ::1\n", "3:not '10.0.0.0/8,'" },
+	{ SOURCE "[webhooks]\nallow_private = localhost\n", "3:not 'localhost'" },
+	{ SOURCE "[webhooks]\nallow_private = off 10.0.0.0/8\n", "3:not 'off'" },
+	{ SOURCE "[webhooks]\ntimeout = 0\n", "3:timeout wants" },
+	{ SOURCE "[webhooks]\nconnect_timeout = 0\n", "3:connect_timeout wants" },
+	{ SOURCE "[webhooks]\nconcurrency = 0\n", "3:concurrency wants" },
+	{ SOURCE "[webhooks]\nretry_schedule = soon\n", "3:not 'soon'" },
+	{ SOURCE "[webhooks]\nkill_grace = 1s\n", "3:unknown key 'kill_grace' in [webhooks]" },
+	{ SOURCE "[webhooks]\nallow_privat = off\n", "3:did you mean 'allow_private'?" },
+	{ SOURCE "[webhook]\n", "2:did you mean [webhooks]?" },
 	{ SOURCE "[]\n", "2:a section wants a name" },
 	{ SOURCE "[web\nthreads = 2\n", "2:']' of this section is missing" },
 	{ SOURCE "[web] threads = 2\n", "2:may follow the ']'" },
@@ -614,6 +627,48 @@ static void test_list_limits(void)
 			buf_free(&text);
 		}
 	}
+}
+
+/* --- webhooks ---------------------------------------------------------------------------- */
+
+static void test_webhooks(void)
+{
+	static const int64_t by_default[] = { 5000, 300000, 1800000, 7200000, 18000000, 36000000, 50400000, 72000000, 86400000 };
+	static const int64_t given[] = { 1000, 2000 };
+	struct conf *c = load_good(SOURCE);
+	char *ca_file = in_dir("own-ca.pem"), *hook = xasprintf("wh_%026d", 7);
+
+	if (c) {
+		CHECK_INT(c->webhooks.call.timeout_ms, 15000, "by default a call may take 15 s");
+		CHECK_INT(c->webhooks.connect_timeout_ms, 5000, "... of that 5 to connect");
+		CHECK_INT(c->webhooks.call.concurrency, 1, "... one at a time to a webhook");
+		CHECK(!c->webhooks.allow_http && c->webhooks.nallow_private == 0, "... with HTTPS, to public addresses only");
+		CHECK_STR(c->webhooks.ca_file, "", "... and the system's authorities");
+		CHECK_INT((int64_t)c->webhooks.call.output_limit, 8192, "8 KiB of an answer are kept");
+		check_schedule(&c->webhooks.call.retry_schedule, by_default, 9, "the default");
+	}
+	conf_unref(c);
+	c = load_good(SOURCE "[webhooks]\ntimeout = 3s\nconnect_timeout = 500ms\nconcurrency = 9\nretry_schedule = 1s 2s\n"
+	                     "allow_http = on\nallow_private = 10.0.0.0/8  ::1\nca_file = own-ca.pem\n");
+	if (c) {
+		CHECK(conf_handler(c, hook) == &c->webhooks.call, "a webhook's id names these settings");
+		CHECK(conf_handler(c, "session.completed") == &c->handler_defaults, "and a handler's name others");
+		CHECK_INT(c->webhooks.call.timeout_ms, 3000, "timeout");
+		CHECK_INT(c->webhooks.connect_timeout_ms, 500, "connect_timeout");
+		CHECK_INT(c->webhooks.call.concurrency, 9, "concurrency");
+		CHECK(c->webhooks.allow_http, "allow_http");
+		CHECK_INT((int64_t)c->webhooks.nallow_private, 2, "two blocks");
+		CHECK_INT(c->webhooks.allow_private[0].bits, 96 + 8, "... 10.0.0.0/8");
+		CHECK_INT(c->webhooks.allow_private[1].bits, 128, "... and an address alone");
+		CHECK_STR(c->webhooks.ca_file, ca_file, "ca_file is relative to the file");
+		check_schedule(&c->webhooks.call.retry_schedule, given, 2, "what is given");
+	}
+	conf_unref(c);
+	c = load_good(SOURCE "[webhooks]\nallow_private = off\nca_file =\n");
+	CHECK(c && c->webhooks.nallow_private == 0 && !c->webhooks.ca_file[0], "off, and no file, are the defaults");
+	conf_unref(c);
+	free(hook);
+	free(ca_file);
 }
 
 static void test_flood(void)
@@ -990,6 +1045,7 @@ int main(void)
 	test_no_password_in_errors();
 	test_bytes();
 	test_list_limits();
+	test_webhooks();
 	test_flood();
 	test_unreadable();
 	test_garbage();

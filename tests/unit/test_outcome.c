@@ -143,6 +143,73 @@ static void test_interruption(void)
 	buf_free(&got.message);
 }
 
+static void test_answers(void)
+{
+	static const struct {
+		int status;
+		enum outcome_kind kind;
+		const char *error_code, *part; /* of the message */
+	} rows[] = {
+		{ 200, OUTCOME_SUCCESS, "", "" },
+		{ 204, OUTCOME_SUCCESS, "", "" },
+		{ 299, OUTCOME_SUCCESS, "", "" },
+		{ 199, OUTCOME_RETRY, "http_status", "HTTP status 199" },
+		{ 300, OUTCOME_RETRY, "http_status", "not followed" },
+		{ 301, OUTCOME_RETRY, "http_status", "not followed" },
+		{ 399, OUTCOME_RETRY, "http_status", "not followed" },
+		{ 400, OUTCOME_RETRY, "http_status", "HTTP status 400" },
+		{ 401, OUTCOME_RETRY, "http_status", "secret" },
+		{ 409, OUTCOME_RETRY, "http_status", "HTTP status 409" },
+		{ 410, OUTCOME_PERMANENT, "gone", "switched off" },
+		{ 411, OUTCOME_RETRY, "http_status", "HTTP status 411" },
+		{ 429, OUTCOME_RETRY, "http_status", "HTTP status 429" },
+		{ 500, OUTCOME_RETRY, "http_status", "HTTP status 500" },
+		{ 999, OUTCOME_RETRY, "http_status", "HTTP status 999" },
+	};
+	int success = 0, permanent = 0, status;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct call_end end = { .status = rows[i].status, .error_code = "" };
+		struct outcome got;
+
+		outcome_of_call(&end, &got);
+		CHECK_STR(outcome_name(got.kind), outcome_name(rows[i].kind), "HTTP status %d: the outcome", rows[i].status);
+		CHECK_STR(got.error_code, rows[i].error_code, "... the error code");
+		CHECK(strstr(buf_str(&got.message), rows[i].part) && (got.message.len == 0) == (*rows[i].part == '\0'),
+		      "... the message: %s", buf_str(&got.message));
+		buf_free(&got.message);
+	}
+	for (status = 0; status < 1000; status++) {
+		struct call_end end = { .status = status, .error_code = "" };
+		struct outcome got;
+
+		outcome_of_call(&end, &got);
+		success += got.kind == OUTCOME_SUCCESS;
+		permanent += got.kind == OUTCOME_PERMANENT;
+		buf_free(&got.message);
+	}
+	CHECK_INT(success, 100, "of all statuses 2xx is a success");
+	CHECK_INT(permanent, 1, "and 410 the end");
+}
+
+static void test_call_errors(void)
+{
+	static const int statuses[] = { 0, 200, 410 };
+
+	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
+		struct call_end end = { .status = statuses[i], .error_code = "timeout" };
+		struct outcome got;
+
+		buf_adds(&end.message, "it took too long");
+		outcome_of_call(&end, &got);
+		CHECK(got.kind == OUTCOME_RETRY, "a call that broke off after status %d is tried again", statuses[i]);
+		CHECK_STR(got.error_code, "timeout", "... the error code");
+		CHECK_STR(buf_str(&got.message), "it took too long", "... the message");
+		buf_free(&got.message);
+		buf_free(&end.message);
+	}
+}
+
 static void test_names(void)
 {
 	CHECK_STR(outcome_name(OUTCOME_SUCCESS), "success", "the stored name of success");
@@ -157,6 +224,8 @@ int main(void)
 	test_spawn_errors();
 	test_fifo_as_script();
 	test_interruption();
+	test_answers();
+	test_call_errors();
 	test_names();
 	return tap_done();
 }
