@@ -11,6 +11,10 @@
 #include "lib/base/xalloc.h"
 #include "lib/delivery/guard.h"
 
+/* Kept for the next call, at most. By itself libcurl keeps four for each call that is under way at the moment, and so
+ * closes most of them whenever there is a lull. */
+#define KEPT_CONNECTIONS 128L
+
 struct call {
 	struct call *next; /* of those in flight */
 	CURL *easy;
@@ -37,8 +41,10 @@ struct caller *caller_new(void)
 
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		c->multi = curl_multi_init();
-	if (c->multi)
+	if (c->multi) {
+		curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
 		return c;
+	}
 	log_error("libcurl can't start: no webhook is called");
 	free(c);
 	return NULL;
