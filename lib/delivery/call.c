@@ -43,6 +43,8 @@ struct caller *caller_new(void)
 		c->multi = curl_multi_init();
 	if (c->multi) {
 		curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, KEPT_CONNECTIONS);
+		/* Calls that share a connection of HTTP/2 fail or hang in libcurl 7.88, one of some thousand. */
+		curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 		return c;
 	}
 	log_error("libcurl can't start: no webhook is called");
@@ -247,6 +249,13 @@ static void describe_error(const struct call *call, CURLcode code, struct call_e
 	}
 }
 
+/* A receiver may answer before it has read the body, and then wants no more of it (RFC 9113, section 8.1). libcurl 7.88
+ * fails all the same, when it goes on to send; as it has been told of no error, it has nothing to say then. */
+static bool answered_early(const struct call *call, CURLcode code)
+{
+	return code == CURLE_HTTP2_STREAM && call->head_ended && !call->error[0];
+}
+
 static void describe_end(struct call *call, CURLcode code, struct call_end *out)
 {
 	curl_off_t retry_after_s = 0;
@@ -265,7 +274,7 @@ static void describe_end(struct call *call, CURLcode code, struct call_end *out)
 	out->answer_cut = call->body_bytes > call->answer.len;
 	out->answer = call->answer;
 	call->answer = (struct buf)BUF_INIT;
-	if (code != CURLE_OK && !call->read_enough) {
+	if (code != CURLE_OK && !call->read_enough && !answered_early(call, code)) {
 		describe_error(call, code, out);
 	} else if (!call->head_ended) {
 		/* libcurl is content with that; RFC 9112, section 8, is not. */

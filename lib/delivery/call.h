@@ -1,6 +1,7 @@
 /* Calling URLs: many at once on one thread, with libcurl's multi interface. Connections are kept for the next
- * call, HTTP/2 is used where it is offered. Redirects are never followed, no proxy is used, and only what
- * guard.h allows is connected to. Single-threaded; nothing here blocks but caller_poll(). */
+ * call; HTTP/2 is used where it is offered, one call at a time on a connection. Redirects are never followed,
+ * no proxy is used, and only what guard.h allows is connected to. Single-threaded; nothing here blocks but
+ * caller_poll(). */
 #ifndef NTRVSTA_DELIVERY_CALL_H
 #define NTRVSTA_DELIVERY_CALL_H
 

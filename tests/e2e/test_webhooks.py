@@ -6,6 +6,7 @@ import email.utils
 import hashlib
 import hmac
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -17,7 +18,7 @@ import receiver
 import seed
 import tap
 from ntrvsta import Site, event, free_port, sanitized, sign, wait_for
-from receiver import Authority, Receiver, register, response
+from receiver import Authority, Nginx, Receiver, register, response
 
 PATIENCE = 5 if sanitized() else 1
 ATTEMPTS = ("SELECT a.attempt, a.outcome, a.error_code, a.error_message, a.status_code, a.output, a.output_cut, a.duration_ms"
@@ -178,6 +179,16 @@ class Delivery(WebhookCase):
         site.dispatch_once()
         self.assertEqual((len(r.wait(20)), r.accepted), (20, 1))
 
+    def test_closed_connections(self):
+        """a connection that the receiver closed after its answer is no failure of the next call"""
+        site = self.make()
+        r = self.receive(answer=lambda c, q: c.sendall(response(200)))
+        hook = register(site, r.url())
+        seed.backlog(site, 200, hook)
+        site.dispatch_once()
+        self.assertEqual([a for a in self.attempts(site, hook) if a.error], [])
+        self.assertEqual(self.states(site, hook), {"success": 200})
+
     def test_order(self):
         """first attempts to one webhook come in order of arrival"""
         site = self.make()
@@ -186,6 +197,21 @@ class Delivery(WebhookCase):
         ids = [self.post(site, event(n=n)) for n in range(20)]
         site.dispatch_once()
         self.assertEqual([q.headers["webhook-id"] for q in r.wait(20)], ids)
+
+    @unittest.skipUnless(shutil.which("nginx"), "nginx is not installed")
+    def test_http2(self):
+        """HTTP/2 where it is offered; an answer that comes before the body was read is one all the same"""
+        site = self.make({"dispatch": {"concurrency": "32"}}, concurrency="32")
+        authority = Authority(site.dir)
+        site.configure({"webhooks": {"ca_file": authority.ca_file}})
+        server = Nginx(site.dir, authority, http2=True)
+        self.addCleanup(server.close)
+        hook = register(site, f"https://localhost:{server.port}/")
+        seed.backlog(site, 5000, hook)
+        site.dispatch_once()
+        self.assertEqual([a for a in self.attempts(site, hook) if a.error], [])
+        self.assertEqual(self.states(site, hook), {"success": 5000})
+        self.assertEqual(set(server.protocols()), {"HTTP/2.0"})
 
     def test_no_proxy(self):
         """proxies in the environment are not used"""
@@ -258,6 +284,17 @@ class Answers(WebhookCase):
         receiver.set_active(site, hook, True)
         wait_for(lambda: self.states(site, hook) == {"failed": 1, "success": 4}, 10, "it goes on")
         self.assertEqual(self.held(site, hook), "")
+
+    def test_gone_once(self):
+        """`dispatch --once` ends where a webhook was switched off meanwhile"""
+        site = self.make()
+        r = self.receive(answer=410)
+        hook = register(site, r.url())
+        seed.backlog(site, 5, hook)
+        site.dispatch_once(timeout=20)
+        self.assertEqual((len(r.requests), self.states(site, hook)), (1, {"failed": 1, "pending": 4}))
+        site.dispatch_once(timeout=20)
+        self.assertEqual(len(r.requests), 1)
 
     def test_then_success(self):
         """500, then 200: success with the second attempt, the same delivery id, a timestamp of its own"""

@@ -18,11 +18,22 @@ import subprocess
 import threading
 import time
 
-from ntrvsta import wait_for
+from ntrvsta import free_port, wait_for
 
 CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 FAR_FUTURE_MS = 4_102_444_800_000
 HEAD_MAX = 1 << 16
+NGINX = """
+daemon off; pid {folder}/pid; worker_processes 1; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    log_format protocol '$server_protocol'; access_log {log}; client_body_temp_path {folder}/body;
+    server {{
+        listen 127.0.0.1:{port} ssl{http2}; ssl_certificate {certificate}; ssl_certificate_key {key};
+        keepalive_requests 1000000000; location / {{ return 200; }}
+    }}
+}}
+"""
 
 
 # --- certificates ---
@@ -179,6 +190,32 @@ class Receiver:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Nginx:
+    """Answers 200 to everything, over TLS, before it has read the body."""
+
+    def __init__(self, folder, authority, http2, log=True):
+        self.port, self.access = free_port(), os.path.join(folder, "access")
+        certificate, key = authority.certificate("localhost")
+        conf = os.path.join(folder, "nginx.conf")
+        with open(conf, "w") as f:
+            f.write(NGINX.format(folder=folder, port=self.port, certificate=certificate, key=key, http2=" http2" if http2 else "",
+                                 log=self.access + " protocol" if log else "off"))
+        self.child = subprocess.Popen(["nginx", "-c", conf, "-e", os.path.join(folder, "error.log")])
+        wait_for(self.answers, 10, "nginx")
+
+    def protocols(self):
+        with open(self.access) as f:
+            return f.read().split("\n")[:-1]
+
+    def answers(self):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def close(self):
+        self.child.terminate()
+        self.child.wait()
 
 
 # --- webhooks in the store ---
