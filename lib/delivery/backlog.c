@@ -14,8 +14,10 @@
 #include "lib/delivery/targets.h"
 #include "lib/store/webhooks.h"
 
-/* Events that become deliveries in one transaction: bounds how long intake may have to wait. */
+/* Events that become deliveries in one transaction, and about how many deliveries: bounds how long intake may
+ * have to wait. */
 #define EXPAND_MAX 200
+#define EXPAND_DELIVERIES 2000
 
 /* A lost wake-up costs at most this. */
 #define SCAN_MS 1000
@@ -250,12 +252,13 @@ static enum store_status expand_one(struct dispatcher *d, const struct store_new
 static size_t plan_events(struct dispatcher *d, const struct store_new_event *events, size_t n, struct plan *plans,
                           size_t *nplans, const struct targets **planned)
 {
-	size_t i;
+	size_t i, deliveries = 0;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && deliveries < EXPAND_DELIVERIES; i++) {
 		planned[i] = plan_for(d, plans, nplans, events[i].event);
 		if (!planned[i])
 			break;
+		deliveries += planned[i]->n;
 	}
 	return i;
 }
@@ -293,7 +296,7 @@ void backlog_expand(struct dispatcher *d)
 		status = expand_planned(d, events, ready, planned);
 		d->last_activity_ms = clock_mono_ms();
 	}
-	d->more_new = status == STORE_OK && ready == EXPAND_MAX;
+	d->more_new = status == STORE_OK && ready > 0 && (ready < n || n == EXPAND_MAX);
 	if (status != STORE_OK)
 		backlog_store_failed(d, "prepare deliveries");
 	for (i = 0; i < nplans; i++)

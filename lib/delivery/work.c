@@ -8,6 +8,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
 #include "lib/base/hooks.h"
+#include "lib/base/id.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/environment.h"
@@ -166,7 +167,8 @@ static enum store_status record_interrupted(void *ctx, struct store *store, cons
 	a.outcome = outcome_name(outcome.kind);
 	a.error_code = outcome.error_code;
 	a.error_message = buf_str(&outcome.message);
-	log_warn("attempt was interrupted handler=%s attempt=%d next=%s", r->target, r->attempt, a.next_state);
+	log_warn("attempt was interrupted %s=%s attempt=%d next=%s", id_valid(ID_WEBHOOK, r->target) ? "webhook" : "handler",
+	         r->target, r->attempt, a.next_state);
 	status = store_finish(store, &a, &output_in);
 	buf_free(&outcome.message);
 	return status;

@@ -14,6 +14,7 @@ import fastcgi
 import ntrvsta
 import tap
 from ntrvsta import Site, event, read_file, wait_for
+from receiver import Receiver, register
 
 NAME = "session.completed"
 HANDLER = f"{NAME}/h"
@@ -129,6 +130,27 @@ class Dispatcher(FaultCase):
                     seen = [a for a, delivery, _ in self.ran(site) if delivery == ident]
                     self.assertEqual(len(seen), len(set(seen)), "no attempt is made twice")
                     self.assertIn(attempt, seen, "the one that succeeded was made")
+
+
+class Calls(FaultCase):
+    def test_points(self):
+        """killed at each point with a call: it is made again, attempts are counted right, the delivery id stays"""
+        for point, attempts, _ in POINTS:
+            with self.subTest(point), Receiver() as r:
+                site = Site({"dispatch": {"start": "off"}, "webhooks": {
+                    "allow_http": "on", "allow_private": "127.0.0.1", "retry_schedule": "10ms 10ms 10ms"}})
+                self.addCleanup(site.close)
+                register(site, r.url())
+                site.cgi(event(n=0))
+                died = site.tool("dispatch", "--once", check=False, env={"NTRVSTA_FAULT": point})
+                self.assertEqual(died.returncode, -signal.SIGKILL, died.stderr)
+                self.finish(site)
+                self.assertEqual(self.attempts(site), [attempts])
+                (delivery,), = site.query("SELECT id FROM delivery WHERE state = 'success'")
+                self.assertEqual({q.headers["x-ntrvsta-delivery"] for q in r.requests}, {delivery})
+                # Whether a call that was begun left this machine depends on when the dispatcher died.
+                least = 2 if point in ("ended", "settling:2") else 1
+                self.assertTrue(least <= len(r.requests) <= len(attempts), r.requests)
 
 
 class Intake(FaultCase):

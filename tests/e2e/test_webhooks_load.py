@@ -49,6 +49,21 @@ class Many(LoadCase):
                 site.close()
                 r.close()
 
+    def test_intake_beside_expansion(self):
+        """while 500 events become deliveries to 1 000 webhooks, new ones are stored without a long wait"""
+        site = self.make(2)
+        r = self.receive()
+        register(site, *(r.url(f"/{n}") for n in range(1000)))
+        seed.backlog(site, 500)
+        site.start_dispatcher()
+        waits = []
+        while int(site.query("SELECT value FROM meta WHERE key = 'expanded'")[0][0]) < 500:
+            begun = time.monotonic()
+            self.assertEqual(site.cgi(event(n=len(waits))).status, 200)
+            waits.append((time.monotonic() - begun) * 1000)
+        print(f"# {len(waits)} events meanwhile: {statistics.median(waits):.0f} ms in the median, {max(waits):.0f} at most")
+        self.assertLess(max(waits), 300 * PATIENCE)
+
     def test_memory(self):
         """the dispatcher's memory does not grow with the calls that wait, nor with large answers"""
         if sanitized():
