@@ -145,6 +145,24 @@ static const char *const migrations[] = {
 	 "  until_ms INTEGER NOT NULL);"
 	 "CREATE INDEX webhook_secret_webhook ON webhook_secret (webhook, seq);"
 	 "ALTER TABLE attempt ADD COLUMN status_code INTEGER NOT NULL DEFAULT 0;"),
+
+	/* Tests (tests.h). One that waits has a negative due_ms, so that the index of what is due keeps it
+	 * apart from first attempts and retries, and in front of them. */
+	("ALTER TABLE event ADD COLUMN test INTEGER NOT NULL DEFAULT 0;"
+	 "ALTER TABLE delivery ADD COLUMN test INTEGER NOT NULL DEFAULT 0;"
+	 "DROP INDEX delivery_failed;"
+	 "CREATE INDEX delivery_failed ON delivery (target, seq) WHERE state = 'failed' AND test = 0;"
+	 "CREATE TABLE probe ("
+	 "  seq INTEGER PRIMARY KEY,"
+	 "  webhook TEXT NOT NULL,"
+	 "  state TEXT NOT NULL DEFAULT 'pending',"
+	 "  created_ms INTEGER NOT NULL,"
+	 "  error TEXT NOT NULL DEFAULT '',"
+	 "  status_code INTEGER NOT NULL DEFAULT 0,"
+	 "  dns_ms INTEGER NOT NULL DEFAULT 0,"
+	 "  connect_ms INTEGER NOT NULL DEFAULT 0,"
+	 "  tls_ms INTEGER NOT NULL DEFAULT 0,"
+	 "  total_ms INTEGER NOT NULL DEFAULT 0);"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

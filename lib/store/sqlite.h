@@ -82,6 +82,16 @@ enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const 
 
 enum store_status sqlite_flush_expanded(struct store *s); /* before each commit */
 
+/* The first and the last sequence number of events that is in use; and an event under the next one. */
+enum store_status sqlite_read_sequence(struct store *s, int64_t *first, int64_t *last);
+enum store_status sqlite_insert_event(struct store *s, struct store_event_in *e, int64_t seq, bool test);
+
+/* STORE_NOT_FOUND where the store knows it already. */
+enum store_status sqlite_put_target(struct store *s, const char *name);
+
+/* Remove connectivity tests that nobody waits for any more. */
+enum store_status sqlite_prune_probes(struct store *s, int64_t now_ms);
+
 /* Count an attempt, and the end of a delivery where STATE is "success" or "failed". Written with
  * sqlite_flush_tally() at the latest. */
 enum store_status sqlite_tally_attempt(struct store *s, int64_t target, int64_t ended_ms, int64_t duration_ms,

@@ -101,7 +101,7 @@ static enum store_status begin_identities(struct store *s, size_t more, int64_t 
 
 /* A number is never used twice, also not after the last events were removed by retention:
  * `expanded` counts as used, else a new event could fall behind it and never be delivered. */
-static enum store_status read_sequence(struct store *s, int64_t *first, int64_t *last)
+enum store_status sqlite_read_sequence(struct store *s, int64_t *first, int64_t *last)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
 		"SELECT (SELECT min(seq) FROM event),"
@@ -116,11 +116,11 @@ static enum store_status read_sequence(struct store *s, int64_t *first, int64_t 
 	return status;
 }
 
-static enum store_status insert_event(struct store *s, struct store_event_in *e, int64_t seq)
+enum store_status sqlite_insert_event(struct store *s, struct store_event_in *e, int64_t seq, bool test)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"INSERT INTO event (seq, id, source, event, timestamp, idempotency_key, received_ms, identity, body)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+		"INSERT INTO event (seq, id, source, event, timestamp, idempotency_key, received_ms, identity, body, test)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
 
 	id_make(ID_EVENT, e->received_ms, e->id);
 	sqlite3_bind_int64(stmt, 1, seq);
@@ -132,6 +132,7 @@ static enum store_status insert_event(struct store *s, struct store_event_in *e,
 	sqlite3_bind_int64(stmt, 7, e->received_ms);
 	sqlite_bind_blob(stmt, 8, e->identity, sizeof e->identity);
 	sqlite_bind_blob(stmt, 9, e->body, e->body_len);
+	sqlite3_bind_int(stmt, 10, test);
 	return sqlite_run(s, stmt);
 }
 
@@ -145,7 +146,7 @@ static enum store_status put_event(struct store *s, struct store_event_in *e, in
 	status = check_candidates(s, &probe, e);
 	if (status != STORE_OK || e->duplicate)
 		return status;
-	status = insert_event(s, e, *last_seq + 1);
+	status = sqlite_insert_event(s, e, *last_seq + 1, false);
 	if (status == STORE_OK && identity_add(s->identities, e->identity, *last_seq + 1, &probe))
 		status = identity_failed(s);
 	*last_seq += status == STORE_OK;
@@ -160,7 +161,7 @@ enum store_status store_put_events(struct store *s, struct store_event_in *const
 
 	if (status != STORE_OK)
 		return status;
-	status = read_sequence(s, &first_seq, &last_seq);
+	status = sqlite_read_sequence(s, &first_seq, &last_seq);
 	if (status == STORE_OK)
 		status = begin_identities(s, n, first_seq, last_seq);
 	for (i = 0; status == STORE_OK && i < n; i++)

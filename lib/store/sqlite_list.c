@@ -96,6 +96,7 @@ static int list_event(void *ctx, sqlite3_stmt *stmt)
 		.succeeded = sqlite3_column_int64(stmt, 10),
 		.failed = sqlite3_column_int64(stmt, 11),
 		.waiting = sqlite3_column_int64(stmt, 12),
+		.test = sqlite3_column_int(stmt, 13),
 	};
 
 	return l->event(l->ctx, &row);
@@ -110,9 +111,9 @@ enum store_status store_list_events(struct store *s, const struct store_filter *
 
 	buf_adds(&q.sql,
 	         "SELECT e.seq, e.id, e.source, e.event, e.timestamp, e.idempotency_key, e.received_ms, e.body,"
-	         " e.seq <= (SELECT value FROM meta WHERE key = 'expanded'), " COUNT_OF("") ", "
+	         " e.test OR e.seq <= (SELECT value FROM meta WHERE key = 'expanded'), " COUNT_OF("") ", "
 	         COUNT_OF(" AND d.state = 'success'") ", " COUNT_OF(" AND d.state = 'failed'") ", "
-	         COUNT_OF(" AND d.state IN ('pending', 'running')") " FROM event e WHERE 1");
+	         COUNT_OF(" AND d.state IN ('pending', 'running')") ", e.test FROM event e WHERE 1");
 	add_text(&q, "e.id = ?", f->event_id);
 	add_text(&q, "e.event = ?", f->event);
 	add_number(&q, "e.received_ms >= ?", f->since_ms);
@@ -141,6 +142,7 @@ static int list_delivery(void *ctx, sqlite3_stmt *stmt)
 		.error_code = text(stmt, 9),
 		.error_message = text(stmt, 10),
 		.held = text(stmt, 11),
+		.test = sqlite3_column_int(stmt, 12),
 	};
 
 	return l->delivery(l->ctx, &row);
@@ -153,14 +155,16 @@ enum store_status store_list_deliveries(struct store *s, const struct store_filt
 	struct query q = { .sql = BUF_INIT };
 
 	buf_adds(&q.sql,
-	         "SELECT d.id, e.id, e.event, t.name, d.state, d.attempt, d.created_ms, d.due_ms, d.updated_ms,"
-	         " d.error_code, d.error_message, t.held"
+	         "SELECT d.id, e.id, e.event, t.name, d.state, d.attempt, d.created_ms, max(d.due_ms, 0), d.updated_ms,"
+	         " d.error_code, d.error_message, t.held, d.test"
 	         " FROM delivery d JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
 	add_text(&q, "d.id = ?", f->delivery_id);
 	add_text(&q, "e.id = ?", f->event_id);
 	add_text(&q, "e.event = ?", f->event);
 	add_text(&q, "t.name = ?", f->target);
 	add_text(&q, "d.state = ?", f->state);
+	if (f->skip_tests)
+		buf_adds(&q.sql, " AND d.test = 0");
 	add_number(&q, "d.created_ms >= ?", f->since_ms);
 	add_number(&q, "d.created_ms < ?", f->until_ms);
 	add_number(&q, "d.seq < ?", f->before_seq);
@@ -192,6 +196,7 @@ static int list_attempt(void *ctx, sqlite3_stmt *stmt)
 		.output_len = (size_t)sqlite3_column_bytes(stmt, 13),
 		.output_cut = sqlite3_column_int(stmt, 14),
 		.status_code = sqlite3_column_int(stmt, 15),
+		.test = sqlite3_column_int(stmt, 16),
 	};
 
 	return l->attempt(l->ctx, &row);
@@ -206,7 +211,7 @@ enum store_status store_list_attempts(struct store *s, const struct store_filter
 	buf_adds(&q.sql,
 	         "SELECT a.seq, d.id, e.id, e.event, t.name, a.attempt, a.started_ms, a.duration_ms, a.outcome,"
 	         " a.error_code, a.error_message, a.exit_code, a.signal, coalesce(o.output, a.output), a.output_cut,"
-	         " a.status_code"
+	         " a.status_code, d.test"
 	         " FROM attempt a LEFT JOIN attempt o ON o.seq = a.output_of AND a.output_of <> 0"
 	         " JOIN delivery d ON d.seq = a.delivery_seq"
 	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");

@@ -12,7 +12,7 @@ enum store_status store_new_events(struct store *s, struct store_new_event *out,
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
 		"SELECT seq, id, event FROM event"
-		" WHERE seq > (SELECT value FROM meta WHERE key = 'expanded') ORDER BY seq LIMIT ?1");
+		" WHERE seq > (SELECT value FROM meta WHERE key = 'expanded') AND test = 0 ORDER BY seq LIMIT ?1");
 	enum store_status status;
 
 	*n = 0;
@@ -36,7 +36,7 @@ void store_new_events_free(struct store_new_event *events, size_t n)
 		free(events[i].event);
 }
 
-static enum store_status put_target(struct store *s, const char *name)
+enum store_status sqlite_put_target(struct store *s, const char *name)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s, "INSERT INTO target (name) VALUES (?1) ON CONFLICT (name) DO NOTHING");
 
@@ -66,7 +66,7 @@ enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const 
 	enum store_status status = put_delivery(s, event_seq, target, now_ms);
 
 	/* Seldom: the first event for TARGET. */
-	if (status == STORE_NOT_FOUND && (status = put_target(s, target)) == STORE_OK)
+	if (status == STORE_NOT_FOUND && (status = sqlite_put_target(s, target)) == STORE_OK)
 		status = put_delivery(s, event_seq, target, now_ms);
 	*added = status == STORE_OK;
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
@@ -102,10 +102,11 @@ enum store_status sqlite_flush_expanded(struct store *s)
 /* --- claiming ---------------------------------------------------------------------------- */
 
 #define CLAIM \
-	"SELECT d.seq, d.id, d.attempt, d.grouped, e.id, e.source, e.event, e.timestamp, e.received_ms, e.body" \
+	"SELECT d.seq, d.id, d.attempt, d.grouped, e.id, e.source, e.event, e.timestamp, e.received_ms, e.body, d.test" \
 	" FROM delivery d CROSS JOIN event e ON e.seq = d.event_seq" \
 	" WHERE d.state = 'pending' AND d.target = (SELECT id FROM target WHERE name = ?1)"
 #define CLAIM_FIRST CLAIM " AND d.due_ms = 0 ORDER BY d.seq LIMIT ?3"
+#define CLAIM_TEST CLAIM " AND d.due_ms < 0 ORDER BY d.due_ms, d.seq LIMIT ?3"
 #define RETRY_DUE \
 	"FROM delivery WHERE state = 'pending' AND due_ms BETWEEN 1 AND ?2" \
 	" AND target = (SELECT id FROM target WHERE name = ?1) ORDER BY due_ms, seq LIMIT 1"
@@ -135,6 +136,7 @@ static void read_claim(sqlite3_stmt *stmt, struct store_claim *out)
 	out->body = xmalloc(out->body_len);
 	if (out->body_len)
 		memcpy(out->body, sqlite3_column_blob(stmt, 9), out->body_len);
+	out->test = sqlite3_column_int(stmt, 10);
 }
 
 /* Several that run together stay together, as group GROUP, if their dispatcher dies meanwhile. */
@@ -150,10 +152,22 @@ static enum store_status mark_claimed(struct store *s, int64_t seq, int64_t grou
 	return sqlite_change(s, stmt);
 }
 
+static sqlite3_stmt *prepare_claim(struct store *s, enum store_claim_kind kind)
+{
+	switch (kind) {
+	case STORE_CLAIM_TEST:
+		return sqlite_prepare(s, CLAIM_TEST);
+	case STORE_CLAIM_RETRY:
+		return sqlite_prepare(s, CLAIM_RETRY);
+	default:
+		return sqlite_prepare(s, CLAIM_FIRST);
+	}
+}
+
 enum store_status store_claim(struct store *s, const char *target, enum store_claim_kind kind,
                               int64_t now_ms, size_t max, struct store_claim *out, size_t *n)
 {
-	sqlite3_stmt *stmt = kind == STORE_CLAIM_RETRY ? sqlite_prepare(s, CLAIM_RETRY) : sqlite_prepare(s, CLAIM_FIRST);
+	sqlite3_stmt *stmt = prepare_claim(s, kind);
 	enum store_status status = STORE_OK;
 	size_t bytes = 0, i;
 
@@ -222,12 +236,12 @@ static enum store_status put_attempt(struct store *s, const struct store_attempt
 	return status;
 }
 
-static enum store_status finish_delivery(struct store *s, const struct store_attempt *a, int64_t *target)
+static enum store_status finish_delivery(struct store *s, const struct store_attempt *a, int64_t *target, bool *test)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
 		"UPDATE delivery SET state = ?1, due_ms = ?2, updated_ms = ?3, error_code = ?4, error_message = ?5,"
 		" batch = ?8, grouped = grouped + ?9"
-		" WHERE seq = ?6 AND state = 'running' AND attempt = ?7 RETURNING target");
+		" WHERE seq = ?6 AND state = 'running' AND attempt = ?7 RETURNING target, test");
 	enum store_status status;
 
 	sqlite_bind_text(stmt, 1, a->next_state);
@@ -242,6 +256,8 @@ static enum store_status finish_delivery(struct store *s, const struct store_att
 	status = sqlite_next(s, stmt);
 	if (status == STORE_OK)
 		*target = sqlite3_column_int64(stmt, 0);
+	if (status == STORE_OK)
+		*test = sqlite3_column_int(stmt, 1);
 	sqlite3_reset(stmt);
 	return status;
 }
@@ -249,15 +265,15 @@ static enum store_status finish_delivery(struct store *s, const struct store_att
 enum store_status store_finish(struct store *s, const struct store_attempt *a, int64_t *output_in)
 {
 	int64_t target = 0;
-	bool own;
+	bool own, test = false;
 	enum store_status status = sqlite_enter(s, &own);
 
 	if (status != STORE_OK)
 		return status;
-	status = finish_delivery(s, a, &target);
+	status = finish_delivery(s, a, &target, &test);
 	if (status == STORE_OK)
 		status = put_attempt(s, a, output_in);
-	if (status == STORE_OK)
+	if (status == STORE_OK && !test)
 		status = sqlite_tally_attempt(s, target, a->started_ms + a->duration_ms, a->duration_ms,
 		                              strcmp(a->outcome, "success") != 0, a->next_state);
 	return sqlite_leave(s, own, status);
@@ -269,7 +285,8 @@ enum store_status store_finish(struct store *s, const struct store_attempt *a, i
 	"SELECT t.name," \
 	" (SELECT updated_ms FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms = 0" \
 	"  ORDER BY seq LIMIT 1)," \
-	" (SELECT min(due_ms) FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms > 0)" \
+	" (SELECT min(due_ms) FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms > 0)," \
+	" EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND target = t.id AND due_ms < 0)" \
 	" FROM target t"
 
 static void read_waiting(sqlite3_stmt *stmt, struct store_waiting *out)
@@ -279,6 +296,7 @@ static void read_waiting(sqlite3_stmt *stmt, struct store_waiting *out)
 	out->first_since_ms = sqlite3_column_int64(stmt, 1);
 	out->next_retry_ms = sqlite3_column_type(stmt, 2) == SQLITE_NULL ? INT64_MAX
 	                                                                 : sqlite3_column_int64(stmt, 2);
+	out->test = sqlite3_column_int(stmt, 3);
 }
 
 enum store_status store_waiting(struct store *s, struct store_waiting **out, size_t *n)
@@ -340,7 +358,8 @@ static enum store_status lift_holds(struct store *s)
 static enum store_status read_running(struct store *s, struct store_running **rows, int64_t **groups, size_t *n)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT d.seq, t.name, d.attempt, d.grouped, d.updated_ms, d.batch, d.error_code = 'interrupted' FROM delivery d"
+		"SELECT d.seq, t.name, d.attempt, d.grouped, d.updated_ms, d.batch, d.error_code = 'interrupted', d.test"
+		" FROM delivery d"
 		" JOIN target t ON t.id = d.target WHERE d.state = 'running' ORDER BY d.batch, d.seq");
 	enum store_status status;
 
@@ -355,6 +374,7 @@ static enum store_status read_running(struct store *s, struct store_running **ro
 			.grouped = sqlite3_column_int(stmt, 3),
 			.claimed_ms = sqlite3_column_int64(stmt, 4),
 			.again = sqlite3_column_int(stmt, 6),
+			.test = sqlite3_column_int(stmt, 7),
 		};
 	}
 	sqlite3_reset(stmt);

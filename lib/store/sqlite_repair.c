@@ -55,7 +55,7 @@ enum store_status store_retry(struct store *s, const char *delivery_id, int64_t 
 	if (status != STORE_OK)
 		return status;
 	stmt = sqlite_prepare(s,
-		"SELECT seq, target, updated_ms, state FROM delivery WHERE id = ?1 AND state <> 'running'");
+		"SELECT seq, target, updated_ms, state FROM delivery WHERE id = ?1 AND state <> 'running' AND test = 0");
 	sqlite_bind_text(stmt, 1, delivery_id);
 	status = read_ended(s, stmt, &ended);
 	if (status == STORE_OK)
@@ -93,7 +93,7 @@ static enum store_status begin_for_target(struct store *s, int64_t event_seq, co
 
 static enum store_status find_event(struct store *s, const char *id, int64_t *seq)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT seq FROM event WHERE id = ?1");
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT seq FROM event WHERE id = ?1 AND test = 0");
 	enum store_status status;
 
 	sqlite_bind_text(stmt, 1, id);
@@ -152,7 +152,7 @@ enum store_status store_cancel(struct store *s, const char *delivery_id, const c
 #define RECOVERABLE \
 	" FROM event e LEFT JOIN delivery d ON d.event_seq = e.seq" \
 	"  AND d.target = (SELECT id FROM target WHERE name = ?1)" \
-	" WHERE e.seq > ?2 AND e.seq <= (SELECT value FROM meta WHERE key = 'expanded')" \
+	" WHERE e.seq > ?2 AND e.seq <= (SELECT value FROM meta WHERE key = 'expanded') AND e.test = 0" \
 	" AND e.received_ms >= ?3 AND e.received_ms < ?4 AND (?5 = '' OR instr(' ' || ?5 || ' ', ' ' || e.event || ' '))" \
 	" AND (d.seq IS NULL OR d.state IN ('failed', 'canceled'))"
 
@@ -235,7 +235,7 @@ static enum store_status is_held(struct store *s, const struct store_retention *
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
 		"SELECT 1 FROM delivery WHERE event_seq = ?1 AND"
-		" (state IN ('pending', 'running') OR (state = 'failed' AND updated_ms >= ?2)) LIMIT 1");
+		" (state IN ('pending', 'running') OR (state = 'failed' AND updated_ms >= ?2 AND test = 0)) LIMIT 1");
 	enum store_status status;
 
 	sqlite3_bind_int64(stmt, 1, event_seq);
@@ -316,8 +316,11 @@ enum store_status store_prune(struct store *s, struct store_retention *r, int64_
 		return status;
 	for (i = 0; i < max && status == STORE_OK; i++)
 		status = prune_one(s, &at, now_ms, removed);
-	if (status == STORE_NOT_FOUND)
-		status = sqlite_prune_tallies(s, now_ms, &at.done);
+	if (status == STORE_NOT_FOUND) {
+		status = sqlite_prune_probes(s, now_ms);
+		if (status == STORE_OK)
+			status = sqlite_prune_tallies(s, now_ms, &at.done);
+	}
 	status = sqlite_leave(s, true, status);
 	if (status == STORE_OK)
 		*r = at;

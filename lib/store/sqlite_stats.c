@@ -142,9 +142,9 @@ static enum store_status add_range(struct store *s, const char *target, int64_t 
 static enum store_status read_backlog(struct store *s, const char *target, int64_t *waiting, int64_t *oldest_ms)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"WITH open AS (SELECT seq FROM delivery WHERE state = 'pending'"
+		"WITH open AS (SELECT seq FROM delivery WHERE state = 'pending' AND due_ms >= 0"
 		"  AND target IN (SELECT id FROM target WHERE ?1 = '' OR name = ?1)"
-		" UNION ALL SELECT seq FROM delivery WHERE state = 'running'"
+		" UNION ALL SELECT seq FROM delivery WHERE state = 'running' AND test = 0"
 		"  AND target IN (SELECT id FROM target WHERE ?1 = '' OR name = ?1)),"
 		" summary AS (SELECT count(*) AS n, min(seq) AS oldest FROM open)"
 		"SELECT n, (SELECT e.received_ms FROM delivery d JOIN event e ON e.seq = d.event_seq"
@@ -237,10 +237,11 @@ enum store_status store_list_buckets(struct store *s, const char *target, enum s
 static enum store_status count_states(struct store *s, struct store_counts *out)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT (SELECT count(*) FROM event WHERE seq > (SELECT value FROM meta WHERE key = 'expanded')),"
-		" (SELECT min(received_ms) FROM event WHERE seq > (SELECT value FROM meta WHERE key = 'expanded')),"
-		" (SELECT count(*) FROM delivery WHERE state = 'running'),"
-		" (SELECT count(*) FROM delivery WHERE state = 'failed')");
+		"SELECT (SELECT count(*) FROM event WHERE test = 0 AND seq > (SELECT value FROM meta WHERE key = 'expanded')),"
+		" (SELECT min(received_ms) FROM event WHERE test = 0"
+		"  AND seq > (SELECT value FROM meta WHERE key = 'expanded')),"
+		" (SELECT count(*) FROM delivery WHERE state = 'running' AND test = 0),"
+		" (SELECT count(*) FROM delivery WHERE state = 'failed' AND test = 0)");
 	enum store_status status = sqlite_next(s, stmt);
 
 	if (status == STORE_OK) {

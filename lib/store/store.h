@@ -90,7 +90,7 @@ void store_new_events_free(struct store_new_event *events, size_t n);
 enum store_status store_expand_event(struct store *s, int64_t seq, const char *const *targets,
                                      size_t ntargets, int64_t now_ms);
 
-enum store_claim_kind { STORE_CLAIM_FIRST, STORE_CLAIM_RETRY };
+enum store_claim_kind { STORE_CLAIM_FIRST, STORE_CLAIM_RETRY, STORE_CLAIM_TEST };
 
 struct store_claim {
 	int64_t seq; /* of the delivery */
@@ -102,11 +102,12 @@ struct store_claim {
 	int grouped; /* of the attempts before, how many were made in a group of several */
 	char *body;
 	size_t body_len;
+	bool test; /* see tests.h */
 };
 
 /* Claim up to MAX of TARGET's deliveries of KIND, to be run together: first attempts in order of
  * arrival, fewer where their bodies are large; or the retry that is due longest at NOW_MS, with those
- * that were put into one group with it. They are a group from then on where they are several. Between store_begin() and
+ * that were put into one group with it; or tests. They are a group from then on where they are several. Between store_begin() and
  * store_commit(). STORE_NOT_FOUND where there is none. Each of the *N is the caller's to free with
  * store_claim_free(), whatever the result. */
 enum store_status store_claim(struct store *s, const char *target, enum store_claim_kind kind,
@@ -146,6 +147,7 @@ struct store_waiting {
 	bool first;         /* has first attempts waiting */
 	int64_t first_since_ms; /* since when the one that is next waits; 0: none */
 	int64_t next_retry_ms; /* wall clock of its earliest retry; INT64_MAX where none */
+	bool test;          /* has tests waiting */
 };
 enum store_status store_waiting(struct store *s, struct store_waiting **out, size_t *n);
 enum store_status store_waiting_for(struct store *s, const char *target, struct store_waiting *out);
@@ -159,6 +161,7 @@ struct store_running {
 	const char *target;
 	int attempt, grouped; /* as in a claim */
 	bool again;           /* its last attempt was interrupted as well */
+	bool test;            /* has no further attempt */
 	int64_t claimed_ms;
 	const struct store_running *members; /* those that it ran with, itself included, in order; */
 	size_t n, index;                     /* how many, and which one of them it is */
@@ -180,7 +183,7 @@ struct store_event_row {
 	int64_t received_ms;
 	const char *body;
 	size_t body_len;
-	bool expanded;
+	bool expanded, test;
 	int64_t deliveries, succeeded, failed, waiting; /* waiting: pending or running */
 };
 
@@ -190,6 +193,7 @@ struct store_delivery_row {
 	int64_t created_ms, due_ms, updated_ms; /* due_ms 0: at once */
 	const char *error_code, *error_message; /* of the last attempt; "" */
 	const char *held; /* why its target is not run at present; "" */
+	bool test;
 };
 
 struct store_attempt_row {
@@ -201,13 +205,14 @@ struct store_attempt_row {
 	int exit_code, signal, status_code;
 	const char *output;
 	size_t output_len;
-	bool output_cut;
+	bool output_cut, test;
 };
 
 /* What to list; a member that is 0 or NULL does not narrow. Newest first. */
 struct store_filter {
 	const char *event_id, *event, *target, *delivery_id;
 	const char *state;          /* of a delivery */
+	bool skip_tests;            /* deliveries that are no tests */
 	const char *outcome;        /* of an attempt: "success", or "failed" for all others */
 	int64_t since_ms, until_ms; /* received, created or started */
 	int64_t before_seq, after_seq;
@@ -227,11 +232,12 @@ enum store_status store_list_attempts(struct store *s, const struct store_filter
                                       store_attempt_fn *fn, void *ctx);
 
 /* Let a delivery that is finished (or waits for its next attempt) begin anew, now.
- * STORE_NOT_FOUND where ID does not exist or is running. */
+ * STORE_NOT_FOUND where ID does not exist, is running or is a test. */
 enum store_status store_retry(struct store *s, const char *delivery_id, int64_t now_ms);
 
 /* Let an event begin anew for TARGETS: finished deliveries go back to pending, missing ones
- * are added; those that wait or run stay. *N counts what was added or put back. */
+ * are added; those that wait or run stay. *N counts what was added or put back. STORE_NOT_FOUND where
+ * there is no such event, or where it is a test. */
 enum store_status store_replay(struct store *s, const char *event_id, const char *const *targets,
                                size_t ntargets, int64_t now_ms, size_t *n);
 
