@@ -71,9 +71,9 @@ bool backlog_any_due(const struct dispatcher *d)
 	size_t i;
 
 	for (i = 0; i < d->ntargets; i++)
-		if (backlog_has_due(d->targets[i], now_ms))
+		if (d->targets[i]->test || backlog_has_due(d->targets[i], now_ms))
 			return true;
-	return false;
+	return d->probes_wait;
 }
 
 bool backlog_any_waiting(const struct dispatcher *d)
@@ -81,9 +81,9 @@ bool backlog_any_waiting(const struct dispatcher *d)
 	size_t i;
 
 	for (i = 0; i < d->ntargets; i++)
-		if (d->targets[i]->first || d->targets[i]->next_retry_ms != INT64_MAX)
+		if (d->targets[i]->test || d->targets[i]->first || d->targets[i]->next_retry_ms != INT64_MAX)
 			return true;
-	return false;
+	return d->probes_wait;
 }
 
 /* --- the store --------------------------------------------------------------------------- */
@@ -186,20 +186,23 @@ void backlog_scan(struct dispatcher *d)
 		else
 			t->first = false;
 		t->next_retry_ms = waiting[i].next_retry_ms;
+		t->test = waiting[i].test;
 		backlog_look_for_missing(d, t);
 	}
 	store_waiting_free(waiting, n);
 	d->more_new = true;
+	d->probes_wait = true;
 }
 
 void backlog_refresh_target(struct dispatcher *d, struct target *t)
 {
 	struct store_waiting w;
 
-	t->first = false;
+	t->first = t->test = false;
 	t->next_retry_ms = INT64_MAX;
 	if (store_waiting_for(d->store, t->name, &w) == STORE_OK) {
 		t->first = w.first;
+		t->test = w.test;
 		t->next_retry_ms = w.next_retry_ms;
 		free(w.target);
 	}

@@ -20,6 +20,8 @@ struct target {
 	int64_t took_ms;       /* its last run; -1 where none has ended yet */
 	bool first;            /* first attempts wait */
 	int64_t next_retry_ms; /* wall clock; INT64_MAX: none */
+	bool test;             /* tests wait */
+	bool testing;          /* one is claimed, or runs */
 	bool retry_was_last;   /* the two kinds take turns, so that neither starves the other */
 	bool webhook;          /* no handler: its name is a webhook's id */
 	bool missing;          /* its file was removed: retries wait until it is back; or it is a webhook that is
@@ -45,6 +47,10 @@ struct dispatcher {
 	struct run *ended;   /* to be recorded */
 	unsigned nrunning;
 	unsigned nready, nahead; /* claimed and ready; of these, claimed before there was a slot */
+	unsigned ntests;         /* claimed or running; none of the three above counts them */
+
+	struct probe *probes;    /* claimed and not recorded yet; see probe.h */
+	bool probes_wait;
 
 	struct store_retention retention;
 	int64_t next_prune_ms, next_sync_ms; /* clock_mono_ms() */
@@ -58,7 +64,7 @@ struct dispatcher {
 /* The target called NAME; made where it is not known yet. Lives as long as D. */
 struct target *backlog_target(struct dispatcher *d, const char *name);
 
-bool backlog_has_due(const struct target *t, int64_t now_ms);
+bool backlog_has_due(const struct target *t, int64_t now_ms); /* tests aside */
 bool backlog_any_due(const struct dispatcher *d);
 bool backlog_any_waiting(const struct dispatcher *d);
 

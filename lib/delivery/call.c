@@ -116,6 +116,7 @@ static void set_options(struct call *call, const struct call_spec *spec)
 		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body_len);
 	} else {
 		curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+		curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* its times are wanted, of each step */
 	}
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)spec->settings->call.timeout_ms);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->settings->connect_timeout_ms);
@@ -184,6 +185,8 @@ int call_start(struct caller *c, const struct call_spec *spec, void *owner, stru
 		abort();
 	set_options(call, spec);
 	set_oldest_connection(c, call->easy);
+	if (!spec->body) /* a connection that stands would tell nothing of the way to it */
+		curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
 	code = curl_multi_add_handle(c->multi, call->easy);
 	if (code != CURLM_OK) {
 		buf_addf(err, "libcurl does not begin the call: %s", curl_multi_strerror(code));

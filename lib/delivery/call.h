@@ -18,7 +18,7 @@
 struct call_spec {
 	const char *url;
 	const char *const *headers; /* "Name: value", NULL at the end */
-	const void *body;           /* must live until the call has ended; NULL: a HEAD request */
+	const void *body;           /* must live until the call has ended; NULL: a HEAD request, on a new connection */
 	size_t body_len;
 	const struct conf_webhooks *settings; /* used during call_start() only; what the guard needs is copied */
 };

@@ -12,9 +12,10 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/delivery/backlog.h"
+#include "lib/delivery/probe.h"
 #include "lib/delivery/wake.h"
 #include "lib/delivery/work.h"
-#include "lib/store/store.h"
+#include "lib/store/tests.h"
 
 /* How far the wall clock may go back between two rounds before retries are planned anew: more
  * than the slewing of a time daemon does. */
@@ -30,7 +31,7 @@ static int wait_ms(const struct dispatcher *d)
 
 	if (d->next_prune_ms < until_ms)
 		until_ms = d->next_prune_ms;
-	if (d->more_new || (d->store && work_to_settle(d)))
+	if (d->more_new || (d->store && (work_to_settle(d) || probes_to_settle(d))))
 		return 0;
 	if (d->store && d->ended && now_ms + work_settle_in_ms(d) < until_ms)
 		until_ms = now_ms + work_settle_in_ms(d);
@@ -129,7 +130,7 @@ static void check_clock(struct dispatcher *d)
 }
 
 /* Nobody may be left unserved: with the FIFO closed, who comes from now on sees that no dispatcher
- * runs; who came before has an event in the store. */
+ * runs; who came before has left something in the store. */
 static bool leave_idle(struct dispatcher *d)
 {
 	struct store_new_event event;
@@ -137,7 +138,9 @@ static bool leave_idle(struct dispatcher *d)
 	bool none;
 
 	wake_reader_close(&d->wake);
-	none = d->store && store_new_events(d->store, &event, 1, &n) == STORE_OK && n == 0;
+	backlog_scan(d);
+	probes_start(d);
+	none = d->store && !d->probes && !backlog_any_waiting(d) && store_new_events(d->store, &event, 1, &n) == STORE_OK && n == 0;
 	store_new_events_free(&event, n);
 	if (none)
 		return true;
@@ -151,7 +154,7 @@ static bool leave_idle(struct dispatcher *d)
 
 static bool finished(struct dispatcher *d)
 {
-	if (d->ready || d->running || d->ended)
+	if (d->ready || d->running || d->ended || d->probes)
 		return false;
 	if (d->stopping)
 		return true;
@@ -176,6 +179,8 @@ static void loop(struct dispatcher *d)
 		backlog_expand(d);
 		work_settle(d);
 		work_start(d);
+		probes_settle(d);
+		probes_start(d);
 		backlog_maintain(d);
 	}
 }
@@ -210,7 +215,7 @@ static int start(struct dispatcher *d)
 	d->last_activity_ms = clock_mono_ms();
 	if (!backlog_open_store(d))
 		return -1;
-	if (work_record_interrupted(d) != STORE_OK ||
+	if (work_record_interrupted(d) != STORE_OK || store_reset_probes(d->store) != STORE_OK ||
 	    store_rebase(d->store, clock_wall_ms()) != STORE_OK) {
 		log_error("can't start: %s", store_error(d->store));
 		return -1;
@@ -232,6 +237,7 @@ static void stop(struct dispatcher *d)
 	}
 	free(d->targets);
 	caller_free(d->caller);
+	probes_free(d);
 	store_close(d->store);
 	conf_unref(d->conf);
 }

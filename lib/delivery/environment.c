@@ -70,6 +70,8 @@ char **environment_make(const struct conf *conf, const char *target, const struc
 		snprintf(count, sizeof count, "%zu", batch);
 		add(&e, "NTRVSTA_BATCH", count);
 	}
+	if (claim->test)
+		add(&e, "NTRVSTA_TEST", "1");
 	add_passed(&e, conf->pass_env);
 	return e.vars;
 }

@@ -26,16 +26,28 @@ static bool is_slow(const struct dispatcher *d, const struct target *t)
 	return false;
 }
 
+/* Slots that tests use. */
+static unsigned beside(const struct dispatcher *d)
+{
+	return d->ntests > 0 ? d->ntests - 1 : 0;
+}
+
 /* With USED of all slots in use, and RUNNING of T. */
 static bool fits(const struct dispatcher *d, const struct target *t, unsigned used, unsigned running)
 {
 	unsigned all = d->conf->dispatch_concurrency;
 
+	used += beside(d);
 	if (used >= all || running >= conf_handler(d->conf, t->name)->concurrency)
 		return false;
 	if (all == 1 || used + 1 < all || is_quick(t))
 		return true;
 	return running == 0 && !is_slow(d, t);
+}
+
+bool slots_may_claim_test(const struct dispatcher *d, const struct target *t)
+{
+	return !t->testing && d->nrunning + d->nready - d->nahead + d->ntests <= d->conf->dispatch_concurrency;
 }
 
 bool slots_may_start(const struct dispatcher *d, const struct target *t)

@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
+#include "lib/delivery/probe.h"
 #include "lib/event/signature.h"
 #include "lib/event/standard.h"
 #include "lib/store/webhooks.h"
@@ -91,10 +92,20 @@ bool webhook_start(struct dispatcher *d, struct run *r)
 	return false;
 }
 
+/* Calls are also made for connectivity tests: those that have ended are on the way. */
+static struct run *next_ended(struct dispatcher *d, struct call_end *end)
+{
+	void *owner = NULL;
+
+	while (d->caller && (owner = caller_next_ended(d->caller, end)) && probe_ended(d, owner, end))
+		;
+	return owner;
+}
+
 struct run *webhook_next_ended(struct dispatcher *d)
 {
 	struct call_end end;
-	struct run *r = d->caller ? caller_next_ended(d->caller, &end) : NULL;
+	struct run *r = next_ended(d, &end);
 
 	if (!r)
 		return NULL;
@@ -102,8 +113,8 @@ struct run *webhook_next_ended(struct dispatcher *d)
 	r->exit.duration_ms = end.duration_ms;
 	r->status_code = end.status;
 	r->retry_after_ms = end.status == 429 || end.status == 503 ? end.retry_after_ms : 0;
-	/* Of a success nobody needs to see more. */
-	if (r->outcome.kind == OUTCOME_SUCCESS) {
+	/* Of a success nobody needs to see more, but for who makes a test. */
+	if (r->outcome.kind == OUTCOME_SUCCESS && !r->test) {
 		buf_free(&end.answer);
 	} else {
 		r->exit.output = end.answer;

@@ -41,7 +41,7 @@ static void decide(struct dispatcher *d, struct run *r, int64_t *due_ms)
 	int64_t put_off_ms = r->retry_after_ms < RETRY_AFTER_MAX_MS ? r->retry_after_ms : RETRY_AFTER_MAX_MS;
 	int64_t delay_ms = -1;
 
-	if (r->outcome.kind == OUTCOME_RETRY)
+	if (r->outcome.kind == OUTCOME_RETRY && !r->test)
 		delay_ms = retry_delay(d, r->target->name, attempt);
 	if (r->outcome.kind == OUTCOME_RETRY && r->n > 1 && delay_ms < 0)
 		delay_ms = 0; /* also where a single event would have no second attempt */
@@ -70,7 +70,11 @@ static void log_attempt(const struct run *r)
 
 	const char *kind = r->target->webhook ? "webhook" : "handler";
 
-	if (r->outcome.kind == OUTCOME_SUCCESS)
+	if (r->test)
+		log_info("test ended %s=%s event=%s delivery=%s duration_ms=%lld outcome=%s error=\"%s\"", kind,
+		         r->target->name, c->event, c->delivery_id, ms, outcome_name(r->outcome.kind),
+		         buf_str(&r->outcome.message));
+	else if (r->outcome.kind == OUTCOME_SUCCESS)
 		log_debug("attempt succeeded %s=%s event=%s delivery=%s attempt=%d events=%zu duration_ms=%lld",
 		          kind, r->target->name, c->event, c->delivery_id, c->attempt, r->n, ms);
 	else
@@ -122,7 +126,8 @@ static enum store_status record(struct dispatcher *d, struct run *r)
 	a.next_state = r->next_state;
 	for (i = 0; status == STORE_OK && i < r->n; i++)
 		status = record_one(d, r, &a, i, &output_in);
-	if (status == STORE_OK && r->target->webhook)
+	/* A test says nothing of the deliveries: it neither switches a webhook off nor clears its record. */
+	if (status == STORE_OK && r->target->webhook && !r->test)
 		status = webhook_note(d, r);
 	if (status == STORE_OK && a.due_ms && a.due_ms < r->target->next_retry_ms)
 		r->target->next_retry_ms = a.due_ms;
@@ -153,7 +158,7 @@ static enum store_status record_interrupted(void *ctx, struct store *store, cons
 	const struct conf_schedule *schedule = &conf_handler(d->conf, r->target)->retry_schedule;
 	struct half group = r->again ? half_of(r->index, r->n) : (struct half){ 0, r->n };
 	int64_t delay_ms = schedule_delay_ms(schedule, r->n > 1 ? 1 : r->attempt - r->grouped, 0), output_in = 0;
-	bool over = delay_ms < 0 && r->n == 1;
+	bool over = r->test || (delay_ms < 0 && r->n == 1);
 	struct outcome outcome;
 	struct store_attempt a = {
 		.delivery_seq = r->delivery_seq, .attempt = r->attempt, .started_ms = r->claimed_ms, .exit_code = -1,
@@ -186,9 +191,20 @@ static void push(struct run **list, struct run *r)
 
 static void add_ready(struct dispatcher *d, struct run *r)
 {
+	if (r->test) {
+		r->target->testing = true;
+		d->ntests++;
+		return;
+	}
 	r->target->ready++;
 	d->nready++;
 	d->nahead += r->ahead;
+}
+
+static void end_test(struct dispatcher *d, struct run *r)
+{
+	r->target->testing = false;
+	d->ntests--;
 }
 
 static void remove_ready(struct dispatcher *d, struct run *r)
@@ -205,11 +221,31 @@ static enum store_status load_webhook(struct dispatcher *d, struct target *t, st
 
 	if (status == STORE_NOT_FOUND)
 		return STORE_OK; /* deleted, which the attempt will say */
-	if (status != STORE_OK || r->webhook.active)
+	if (status != STORE_OK || r->webhook.active || r->test)
 		return status;
 	t->off = true;
 	d->next_scan_ms = 0; /* which notes it */
 	return STORE_NOT_FOUND;
+}
+
+/* Claim what R, which is new, is to run. Where that is nothing, R is gone. */
+static enum store_status claim_for(struct dispatcher *d, struct run *r, enum store_claim_kind kind, int64_t now_ms,
+                                   size_t max)
+{
+	enum store_status status = STORE_OK;
+
+	r->claims = xcalloc(max, sizeof *r->claims);
+	if (r->target->webhook)
+		status = load_webhook(d, r->target, r, now_ms);
+	if (status == STORE_OK)
+		status = store_claim(d->store, r->target->name, kind, now_ms, max, r->claims, &r->n);
+	if (status == STORE_OK) {
+		push(&d->claimed, r);
+		add_ready(d, r);
+	} else {
+		run_free(r);
+	}
+	return status;
 }
 
 /* Claim T's next delivery, or as many as make a batch, if any is due. */
@@ -218,28 +254,34 @@ static enum store_status claim_one(struct dispatcher *d, struct target *t)
 	int64_t now_ms = clock_wall_ms();
 	bool retry_due = t->next_retry_ms <= now_ms;
 	bool retry = retry_due && !t->missing && (!t->first || !t->retry_was_last);
-	size_t batch = conf_handler(d->conf, t->name)->batch;
 	struct run *r = xcalloc(1, sizeof *r);
-	enum store_status status = STORE_OK;
+	enum store_status status;
 
 	r->target = t;
 	r->ahead = !slots_may_claim(d, t);
-	r->claims = xcalloc(batch, sizeof *r->claims);
 	t->retry_was_last = retry;
-	if (t->webhook)
-		status = load_webhook(d, t, r, now_ms);
-	if (status == STORE_OK)
-		status = store_claim(d->store, t->name, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, batch,
-		                     r->claims, &r->n);
-	if (status == STORE_OK) {
-		push(&d->claimed, r);
-		add_ready(d, r);
-	} else {
-		run_free(r);
-	}
+	status = claim_for(d, r, retry ? STORE_CLAIM_RETRY : STORE_CLAIM_FIRST, now_ms, conf_handler(d->conf, t->name)->batch);
 	if (retry || status == STORE_NOT_FOUND)
 		backlog_refresh_target(d, t);
 	return status;
+}
+
+/* Claim T's next test. */
+static enum store_status claim_test(struct dispatcher *d, struct target *t)
+{
+	struct run *r = xcalloc(1, sizeof *r);
+	enum store_status status;
+
+	r->target = t;
+	r->test = true;
+	status = claim_for(d, r, STORE_CLAIM_TEST, clock_wall_ms(), 1);
+	backlog_refresh_target(d, t);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+static bool may_claim_test(const struct dispatcher *d, const struct target *t)
+{
+	return t->test && slots_may_claim_test(d, t);
 }
 
 static bool may_claim(const struct dispatcher *d, const struct target *t)
@@ -263,7 +305,11 @@ static enum store_status claim_all(struct dispatcher *d)
 {
 	enum store_status status = STORE_OK;
 	struct target *t;
+	size_t i;
 
+	for (i = 0; status == STORE_OK && i < d->ntargets; i++)
+		if (may_claim_test(d, d->targets[i]))
+			status = claim_test(d, d->targets[i]);
 	while (status == STORE_OK && (t = next_to_claim(d))) {
 		status = claim_one(d, t);
 		t->place = ++d->last_place;
@@ -273,6 +319,15 @@ static enum store_status claim_all(struct dispatcher *d)
 	return status;
 }
 
+static void forget_claimed(struct dispatcher *d, struct run *r)
+{
+	if (r->test)
+		end_test(d, r);
+	else
+		remove_ready(d, r);
+	run_free(r);
+}
+
 /* Claims that were not committed never were: the deliveries are still pending. */
 static void drop_claims(struct dispatcher *d)
 {
@@ -280,9 +335,11 @@ static void drop_claims(struct dispatcher *d)
 
 	while ((r = d->claimed)) {
 		d->claimed = r->next;
-		r->target->first = true; /* looked at again */
-		remove_ready(d, r);
-		run_free(r);
+		if (r->test) /* both are looked at again */
+			r->target->test = true;
+		else
+			r->target->first = true;
+		forget_claimed(d, r);
 	}
 }
 
@@ -305,8 +362,7 @@ static void drop_ready(struct dispatcher *d)
 
 	while ((r = d->ready)) {
 		d->ready = r->next;
-		remove_ready(d, r);
-		run_free(r);
+		forget_claimed(d, r);
 	}
 }
 
@@ -316,7 +372,8 @@ static bool slot_is_wanted(const struct dispatcher *d)
 	size_t i;
 
 	for (i = 0; i < d->ntargets; i++)
-		if (backlog_has_due(d->targets[i], clock_wall_ms()) && slots_may_claim(d, d->targets[i]))
+		if (may_claim_test(d, d->targets[i]) ||
+		    (backlog_has_due(d->targets[i], clock_wall_ms()) && slots_may_claim(d, d->targets[i])))
 			return true;
 	return false;
 }
@@ -476,11 +533,15 @@ static void start_run(struct dispatcher *d, struct run *r)
 	r->begun_ms = clock_mono_ms();
 	if (!(r->target->webhook ? webhook_start(d, r) : start_child(d, r))) {
 		r->ended_ms = clock_mono_ms();
+		if (r->test)
+			end_test(d, r);
 		push(&d->ended, r);
 		return;
 	}
-	r->target->running++;
-	d->nrunning++;
+	if (!r->test) {
+		r->target->running++;
+		d->nrunning++;
+	}
 	push(&d->running, r);
 	FAULT_POINT("running");
 }
@@ -490,12 +551,13 @@ void work_start(struct dispatcher *d)
 	struct run **link = &d->ready, *r;
 
 	while ((r = *link) && !d->stopping) {
-		if (!slots_may_start(d, r->target)) {
+		if (!r->test && !slots_may_start(d, r->target)) {
 			link = &r->next;
 			continue;
 		}
 		*link = r->next;
-		remove_ready(d, r);
+		if (!r->test)
+			remove_ready(d, r);
 		start_run(d, r);
 		d->last_activity_ms = clock_mono_ms();
 	}
@@ -505,9 +567,13 @@ void work_start(struct dispatcher *d)
 static void note_end(struct dispatcher *d, struct run *r)
 {
 	r->ended_ms = clock_mono_ms();
-	r->target->running--;
-	r->target->took_ms = r->exit.duration_ms;
-	d->nrunning--;
+	if (r->test) {
+		end_test(d, r);
+	} else {
+		r->target->running--;
+		r->target->took_ms = r->exit.duration_ms;
+		d->nrunning--;
+	}
 	FAULT_POINT("ended");
 	push(&d->ended, r);
 	d->last_activity_ms = clock_mono_ms();

@@ -21,6 +21,7 @@ struct run {
 	int status_code;              /* of HTTP; 0: none */
 	int64_t retry_after_ms;       /* not before, says who was called */
 	bool ahead;          /* claimed before there was a slot for it */
+	bool test;
 	int64_t started_ms;  /* wall clock */
 	int64_t begun_ms, ended_ms; /* clock_mono_ms() */
 	struct child_exit exit;
