@@ -17,7 +17,7 @@ static const struct cli_command *const commands[] = {
 	&cli_send, &cli_sign, &cli_verify, &cli_secret,
 	&cli_events, &cli_logs, &cli_stats, &cli_failed,
 	&cli_retry, &cli_recover, &cli_cancel, &cli_prune,
-	&cli_webhooks,
+	&cli_webhooks, &cli_test, &cli_connectivity,
 };
 #define NCOMMANDS (sizeof commands / sizeof commands[0])
 
@@ -30,7 +30,7 @@ static void print_help(FILE *out)
 	      "your URLs: this is the tool to set it up, to try it and to see what came of each event.\n\n"
 	      "Commands:\n", out);
 	for (i = 0; i < NCOMMANDS; i++)
-		fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\nOptions of all commands:\n"
 	      "  --config FILE  the configuration; else $NTRVSTA_CONF, else ~/.config/ntrvsta/ntrvsta.conf,\n"
 	      "                 else " NTRVSTA_SYSCONFDIR "/ntrvsta/ntrvsta.conf\n"

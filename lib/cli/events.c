@@ -72,7 +72,7 @@ static int list(const struct cli *cli, struct store *store, struct store_filter 
 
 struct found {
 	char *event; /* NULL where there is none of this id */
-	bool expanded;
+	bool expanded, test;
 };
 
 static int note_event(void *ctx, const struct store_event_row *row)
@@ -81,6 +81,7 @@ static int note_event(void *ctx, const struct store_event_row *row)
 
 	found->event = xstrdup(row->event);
 	found->expanded = row->expanded;
+	found->test = row->test;
 	return 1;
 }
 
@@ -136,6 +137,10 @@ static int replay(const struct cli *cli, const struct conf *conf, struct store *
 		return cli_fail(cli, "%s", store_error(store));
 	if (!found.event)
 		return cli_no_such_event(cli, id);
+	if (found.test) {
+		free(found.event);
+		return cli_fail(cli, "%s is a test: 'ntrvsta test' makes a new one", id);
+	}
 	/* A new event gets its deliveries from the dispatcher in any case. */
 	status = found.expanded ? replay_found(cli, conf, store, id, found.event) : say_replayed(cli, id, 0);
 	free(found.event);

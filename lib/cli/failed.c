@@ -83,7 +83,7 @@ static int run(struct cli *cli, int argc, char **argv)
 {
 	const char *since = NULL, *limit = NULL;
 	const struct cli_option options[] = { { "since", &since, NULL }, { "limit", &limit, NULL } };
-	struct store_filter filter = { .state = "failed", .limit = 50 };
+	struct store_filter filter = { .state = "failed", .skip_tests = true, .limit = 50 };
 	struct conf *conf;
 	struct store *store;
 	int status = CLI_FAILED;

@@ -29,6 +29,7 @@ struct follow {
 static void add_for_people(struct follow *f, const struct store_attempt_row *row)
 {
 	char time[CLI_TIME_SIZE], took[UNITS_SIZE];
+	char attempt[16] = "test";
 	struct buf line = BUF_INIT, result = BUF_INIT;
 	int handler = (int)strlen(row->target), event = (int)strlen(row->event);
 
@@ -36,9 +37,11 @@ static void add_for_people(struct follow *f, const struct store_attempt_row *row
 		f->handler_width = handler;
 	if (event > f->event_width)
 		f->event_width = event;
+	if (!row->test)
+		snprintf(attempt, sizeof attempt, "%d", row->attempt);
 	cli_add_result(&result, row);
-	buf_addf(&line, "%s  %-7s  %-*s  %-*s  %d  %6s  %s", cli_format_time(row->started_ms, time), cli_attempt_status(row),
-	         f->handler_width, row->target, f->event_width, row->event, row->attempt,
+	buf_addf(&line, "%s  %-7s  %-*s  %-*s  %s  %6s  %s", cli_format_time(row->started_ms, time), cli_attempt_status(row),
+	         f->handler_width, row->target, f->event_width, row->event, attempt,
 	         units_format_duration(row->duration_ms, took), row->delivery_id);
 	if (result.len)
 		buf_addf(&line, "  %s", result.data);

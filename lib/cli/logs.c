@@ -55,7 +55,7 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	e->cells[1] = xstrdup(cli_attempt_status(row));
 	e->cells[TARGET] = xstrdup(row->target);
 	e->cells[3] = xstrdup(row->event);
-	e->cells[4] = xasprintf("%d", row->attempt);
+	e->cells[4] = row->test ? xstrdup("test") : xasprintf("%d", row->attempt);
 	e->cells[5] = xstrdup(units_format_duration(row->duration_ms, took));
 	e->cells[6] = xstrdup(row->delivery_id);
 	e->cells[7] = buf_detach(&result);
@@ -96,7 +96,7 @@ static int add_waiting(void *ctx, const struct store_delivery_row *row)
 	e->cells[1] = xstrdup(row->state);
 	e->cells[TARGET] = xstrdup(row->target);
 	e->cells[3] = xstrdup(row->event);
-	e->cells[4] = xasprintf("%d", row->attempts);
+	e->cells[4] = row->test ? xstrdup("test") : xasprintf("%d", row->attempts);
 	e->cells[5] = xstrdup("-");
 	e->cells[6] = xstrdup(row->id);
 	e->cells[7] = waiting_result(row);

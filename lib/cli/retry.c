@@ -8,6 +8,20 @@
 #include "lib/base/id.h"
 #include "lib/cli/output.h"
 
+static int note_test(void *ctx, const struct store_delivery_row *row)
+{
+	*(bool *)ctx = row->test;
+	return 1;
+}
+
+static bool is_test(struct store *store, const char *id)
+{
+	struct store_filter filter = { .delivery_id = id, .limit = 1 };
+	bool test = false;
+
+	return store_list_deliveries(store, &filter, note_test, &test) == STORE_OK && test;
+}
+
 /* Why the store would not let ID begin anew. */
 static void say_refused(const struct cli *cli, struct store *store, const char *id)
 {
@@ -19,6 +33,8 @@ static void say_refused(const struct cli *cli, struct store *store, const char *
 		cli_fail(cli, "%s is a webhook's id: 'ntrvsta recover' delivers all that it missed", id);
 	else if (cli_delivery_state(store, id, state) != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
+	else if (is_test(store, id))
+		cli_fail(cli, "%s is a test: 'ntrvsta test' makes a new one", id);
 	else if (state[0])
 		cli_fail(cli, "%s is %s now: wait for its end", id, state);
 	else

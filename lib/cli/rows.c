@@ -73,6 +73,7 @@ struct json_object *cli_json_event(const struct store_event_row *row)
 	json_object_object_add(counts, "failed", json_object_new_int64(row->failed));
 	json_object_object_add(counts, "waiting", json_object_new_int64(row->waiting));
 	json_object_object_add(o, "counts", counts);
+	json_object_object_add(o, "test", json_object_new_boolean(row->test));
 	return o;
 }
 
@@ -94,6 +95,7 @@ struct json_object *cli_json_delivery(const struct store_delivery_row *row)
 	json_object_object_add(o, "error_code", cli_json_string(row->error_code));
 	json_object_object_add(o, "error_message", cli_json_string(row->error_message));
 	json_object_object_add(o, "held", cli_json_string(cli_held(row)));
+	json_object_object_add(o, "test", json_object_new_boolean(row->test));
 	return o;
 }
 
@@ -117,6 +119,7 @@ struct json_object *cli_json_attempt(const struct store_attempt_row *row)
 	json_object_object_add(o, "error_message", cli_json_string(row->error_message));
 	json_object_object_add(o, "output", cli_json_text(row->output, row->output_len));
 	json_object_object_add(o, "output_cut", json_object_new_boolean(row->output_cut));
+	json_object_object_add(o, "test", json_object_new_boolean(row->test));
 	return o;
 }
 

@@ -14,6 +14,7 @@
 #include "lib/base/id.h"
 #include "lib/base/units.h"
 #include "lib/base/xalloc.h"
+#include "lib/cli/data.h"
 #include "lib/cli/output.h"
 #include "lib/event/catalogue.h"
 #include "lib/event/envelope.h"
@@ -25,7 +26,6 @@
 #define TIMEOUT_S 60L
 #define RETRIES_MAX 10      /* of one event, where the receiver asks for patience */
 #define RETRY_AFTER_MAX_S 30
-#define DATA_DEPTH_MAX 1000
 
 struct send {
 	const struct cli *cli;
@@ -111,28 +111,6 @@ static void vary_result_id(const struct send *s, int64_t i, struct json_object *
 		json_object_object_add(data, "resultId", fresh);
 }
 
-/* Drop the blanks at the end. */
-static void trim(struct buf *text)
-{
-	while (text->len > 0 && strchr(" \t\r\n", text->data[text->len - 1]))
-		text->data[--text->len] = '\0';
-}
-
-static struct json_object *parse_json(const char *text)
-{
-	struct json_tokener *tokener = json_tokener_new_ex(DATA_DEPTH_MAX);
-	struct json_object *value;
-
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	value = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
-	if (json_tokener_get_error(tokener) != json_tokener_success) {
-		json_object_put(value);
-		value = NULL;
-	}
-	json_tokener_free(tokener);
-	return value;
-}
-
 /* The operator's data goes out byte for byte, unless a `resultId` in it has to change. */
 static void add_data(const struct send *s, int64_t i, struct buf *out)
 {
@@ -142,7 +120,7 @@ static void add_data(const struct send *s, int64_t i, struct buf *out)
 		buf_adds(out, s->data);
 		return;
 	}
-	data = parse_json(s->data);
+	data = data_parse(s->data);
 	vary_result_id(s, i, data);
 	buf_adds(out, json_object_to_json_string_ext(data, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(data);
@@ -181,8 +159,8 @@ static void read_answer(struct answer *a)
 {
 	struct json_object *o;
 
-	trim(&a->body);
-	o = parse_json(buf_str(&a->body));
+	data_trim(&a->body);
+	o = data_parse(buf_str(&a->body));
 	a->duplicate = false;
 	a->id[0] = a->code[0] = a->detail[0] = '\0';
 	if (json_object_is_type(o, json_type_object)) {
@@ -352,26 +330,22 @@ static int send_all(struct send *s)
 static bool choose_data(struct send *s, const char *data)
 {
 	const struct catalogue_event *known = catalogue_find(s->event);
-	const char *near = cli_near_event(s->event);
 	struct buf text = BUF_INIT;
 	struct json_object *parsed;
 
 	s->own_data = data != NULL;
-	if (data && data[0] == '@') {
-		if (!cli_read_input(s->cli, data + 1, &text))
-			return false;
-	} else if (data || known) {
-		buf_adds(&text, data ? data : known->data);
-	} else {
-		buf_adds(&text, "{}");
-		cli_note(s->cli, "%s is not documented, so its data is {}%s%s%s", s->event, near ? "; did you mean " : "",
-		         near ? near : "", near ? "?" : "");
+	if (data && !data_read(s->cli, data, &text)) {
+		buf_free(&text);
+		return false;
 	}
-	trim(&text); /* json-c's strict parser wants nothing behind the value */
+	if (!data) {
+		data_note_undocumented(s->cli, s->event);
+		buf_adds(&text, known ? known->data : "{}");
+	}
 	s->data = buf_detach(&text);
-	parsed = parse_json(s->data);
+	parsed = data_parse(s->data);
 	if (!parsed && strcmp(s->data, "null") != 0) {
-		cli_fail(s->cli, "--data is not JSON; a file's content is meant by @FILE");
+		data_refuse(s->cli);
 		return false;
 	}
 	json_object_put(parsed);

@@ -114,12 +114,15 @@ void cli_add_event_counts(struct buf *out, const struct store_event_row *row)
 	const struct { const char *name; int64_t n; } counts[] = {
 		{ "success", row->succeeded }, { "failed", row->failed }, { "waiting", row->waiting },
 	};
-	size_t i;
+	size_t before, i;
 
+	if (row->test)
+		buf_adds(out, "test: ");
+	before = out->len;
 	for (i = 0; i < sizeof counts / sizeof counts[0]; i++)
 		if (counts[i].n > 0)
-			buf_addf(out, "%s%lld %s", out->len ? ", " : "", (long long)counts[i].n, counts[i].name);
-	if (out->len == 0)
+			buf_addf(out, "%s%lld %s", out->len > before ? ", " : "", (long long)counts[i].n, counts[i].name);
+	if (out->len == before)
 		buf_adds(out, cli_event_status(row));
 }
 
