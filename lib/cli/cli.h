@@ -26,7 +26,7 @@ struct cli_command {
 
 /* One for each command, defined in the command's own file. */
 extern const struct cli_command cli_init, cli_check, cli_serve, cli_dispatch, cli_send, cli_sign,
-	cli_verify, cli_secret, cli_events, cli_logs, cli_failed, cli_retry, cli_recover, cli_cancel, cli_stats, cli_prune,
+	cli_verify, cli_secret, cli_keys, cli_events, cli_logs, cli_failed, cli_retry, cli_recover, cli_cancel, cli_stats, cli_prune,
 	cli_webhooks, cli_test, cli_connectivity;
 
 /* Say what is wrong on standard error, prefixed with "ntrvsta COMMAND: ". Return the exit code

@@ -35,7 +35,7 @@ static bool has_had_deliveries(struct store *store, const char *name)
 
 static enum store_status get(struct store *store, const char *id, struct store_webhook *out)
 {
-	return store_get_webhook(store, id, clock_wall_ms(), out);
+	return store_get_webhook(store, NULL, id, clock_wall_ms(), out);
 }
 
 static bool webhook_exists(struct store *store, const char *id)
@@ -127,7 +127,7 @@ static int copy_webhook(void *ctx, const struct store_webhook *w)
 enum store_status webhooks_load(struct store *store, struct webhooks *out)
 {
 	*out = (struct webhooks){ NULL, 0 };
-	return store_list_webhooks(store, clock_wall_ms(), copy_webhook, out);
+	return store_list_webhooks(store, NULL, NULL, clock_wall_ms(), copy_webhook, out);
 }
 
 void webhooks_free(struct webhooks *w)

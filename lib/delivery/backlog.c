@@ -137,7 +137,7 @@ static void look_at_webhook(struct dispatcher *d, struct target *t)
 
 	if (!d->store)
 		return;
-	status = store_get_webhook(d->store, t->name, clock_wall_ms(), &webhook);
+	status = store_get_webhook(d->store, NULL, t->name, clock_wall_ms(), &webhook);
 	t->off = false;
 	/* One that was deleted is not held: what is left of it, if anything, ends. */
 	if (status == STORE_OK)

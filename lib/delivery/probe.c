@@ -76,7 +76,7 @@ static void call(struct dispatcher *d, struct probe *p, const char *url)
 static enum store_status begin(struct dispatcher *d, struct probe *p)
 {
 	struct store_webhook webhook;
-	enum store_status status = store_get_webhook(d->store, p->row.webhook, clock_wall_ms(), &webhook);
+	enum store_status status = store_get_webhook(d->store, NULL, p->row.webhook, clock_wall_ms(), &webhook);
 
 	if (status == STORE_NOT_FOUND)
 		end_with(p, "the webhook was deleted");

@@ -217,7 +217,7 @@ static void remove_ready(struct dispatcher *d, struct run *r)
 /* What is to be called. STORE_NOT_FOUND where it was switched off meanwhile: nothing is claimed then. */
 static enum store_status load_webhook(struct dispatcher *d, struct target *t, struct run *r, int64_t now_ms)
 {
-	enum store_status status = store_get_webhook(d->store, t->name, now_ms, &r->webhook);
+	enum store_status status = store_get_webhook(d->store, NULL, t->name, now_ms, &r->webhook);
 
 	if (status == STORE_NOT_FOUND)
 		return STORE_OK; /* deleted, which the attempt will say */

@@ -146,6 +146,19 @@ static const char *const migrations[] = {
 	 "CREATE INDEX webhook_secret_webhook ON webhook_secret (webhook, seq);"
 	 "ALTER TABLE attempt ADD COLUMN status_code INTEGER NOT NULL DEFAULT 0;"),
 
+	/* Organisations: whose a webhook is; an event that a sender posted is nobody's, and for all. Keys of
+	 * the management API (keys.h). */
+	("ALTER TABLE webhook ADD COLUMN org TEXT NOT NULL DEFAULT 'default';"
+	 "CREATE INDEX webhook_org ON webhook (org, id);"
+	 "ALTER TABLE event ADD COLUMN org TEXT NOT NULL DEFAULT '';"
+	 "CREATE TABLE api_key ("
+	 "  prefix TEXT PRIMARY KEY,"
+	 "  hash BLOB NOT NULL,"
+	 "  org TEXT NOT NULL,"
+	 "  scope TEXT NOT NULL,"
+	 "  created_ms INTEGER NOT NULL,"
+	 "  revoked_ms INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"),
+
 	/* Tests (tests.h). One that waits has a negative due_ms, so that the index of what is due keeps it
 	 * apart from first attempts and retries, and in front of them. */
 	("ALTER TABLE event ADD COLUMN test INTEGER NOT NULL DEFAULT 0;"

@@ -8,7 +8,7 @@
 
 struct query {
 	struct buf sql;
-	struct { const char *text; int64_t number; } values[16];
+	struct { const char *text; int64_t number; } values[24];
 	int n;
 };
 
@@ -28,6 +28,11 @@ static void add_number(struct query *q, const char *condition, int64_t value)
 	q->values[q->n].text = NULL;
 	q->values[q->n++].number = value;
 }
+
+/* A target is seen by all, unless it is a webhook of others; nobody sees one that was deleted. */
+#define TARGET_SEEN(name) \
+	"(length(" name ") <> 29 OR " name " NOT GLOB 'wh_*' OR substr(" name ", 4) GLOB '*[^0-9a-z]*'" \
+	" OR EXISTS (SELECT 1 FROM webhook w WHERE w.id = " name " AND w.org = ?))"
 
 static void add_order(struct query *q, const char *column, const struct store_filter *f)
 {
@@ -102,18 +107,33 @@ static int list_event(void *ctx, sqlite3_stmt *stmt)
 	return l->event(l->ctx, &row);
 }
 
-#define COUNT_OF(condition) "(SELECT count(*) FROM delivery d WHERE d.event_seq = e.seq" condition ")"
+static void add_counts(struct buf *sql, bool seen_only)
+{
+	static const char *const conditions[] = {
+		"", " AND d.state = 'success'", " AND d.state = 'failed'", " AND d.state IN ('pending', 'running')",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof conditions / sizeof conditions[0]; i++)
+		buf_addf(sql, ", (SELECT count(*) FROM delivery d WHERE d.event_seq = e.seq%s%s)", conditions[i],
+		         seen_only ? " AND d.target IN seen" : "");
+}
 
 enum store_status store_list_events(struct store *s, const struct store_filter *f, store_event_fn *fn, void *ctx)
 {
 	struct listing l = { .event = fn, .ctx = ctx };
 	struct query q = { .sql = BUF_INIT };
 
+	if (f->org) {
+		buf_adds(&q.sql, "WITH seen AS (SELECT t.id FROM target t WHERE " TARGET_SEEN("t.name") ") ");
+		q.values[q.n++].text = f->org;
+	}
 	buf_adds(&q.sql,
 	         "SELECT e.seq, e.id, e.source, e.event, e.timestamp, e.idempotency_key, e.received_ms, e.body,"
-	         " e.test OR e.seq <= (SELECT value FROM meta WHERE key = 'expanded'), " COUNT_OF("") ", "
-	         COUNT_OF(" AND d.state = 'success'") ", " COUNT_OF(" AND d.state = 'failed'") ", "
-	         COUNT_OF(" AND d.state IN ('pending', 'running')") ", e.test FROM event e WHERE 1");
+	         " e.test OR e.seq <= (SELECT value FROM meta WHERE key = 'expanded')");
+	add_counts(&q.sql, f->org != NULL);
+	buf_adds(&q.sql, ", e.test FROM event e WHERE 1");
+	add_text(&q, "e.org IN ('', ?)", f->org);
 	add_text(&q, "e.id = ?", f->event_id);
 	add_text(&q, "e.event = ?", f->event);
 	add_number(&q, "e.received_ms >= ?", f->since_ms);
@@ -143,6 +163,7 @@ static int list_delivery(void *ctx, sqlite3_stmt *stmt)
 		.error_message = text(stmt, 10),
 		.held = text(stmt, 11),
 		.test = sqlite3_column_int(stmt, 12),
+		.seq = sqlite3_column_int64(stmt, 13),
 	};
 
 	return l->delivery(l->ctx, &row);
@@ -156,13 +177,18 @@ enum store_status store_list_deliveries(struct store *s, const struct store_filt
 
 	buf_adds(&q.sql,
 	         "SELECT d.id, e.id, e.event, t.name, d.state, d.attempt, d.created_ms, max(d.due_ms, 0), d.updated_ms,"
-	         " d.error_code, d.error_message, t.held, d.test"
+	         " d.error_code, d.error_message, t.held, d.test, d.seq"
 	         " FROM delivery d JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
+	add_text(&q, "e.org IN ('', ?)", f->org);
+	add_text(&q, TARGET_SEEN("t.name"), f->org);
 	add_text(&q, "d.id = ?", f->delivery_id);
 	add_text(&q, "e.id = ?", f->event_id);
 	add_text(&q, "e.event = ?", f->event);
 	add_text(&q, "t.name = ?", f->target);
-	add_text(&q, "d.state = ?", f->state);
+	if (f->state && strcmp(f->state, "waiting") == 0)
+		buf_adds(&q.sql, " AND d.state IN ('pending', 'running')");
+	else
+		add_text(&q, "d.state = ?", f->state);
 	if (f->skip_tests)
 		buf_adds(&q.sql, " AND d.test = 0");
 	add_number(&q, "d.created_ms >= ?", f->since_ms);
@@ -215,6 +241,8 @@ enum store_status store_list_attempts(struct store *s, const struct store_filter
 	         " FROM attempt a LEFT JOIN attempt o ON o.seq = a.output_of AND a.output_of <> 0"
 	         " JOIN delivery d ON d.seq = a.delivery_seq"
 	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
+	add_text(&q, "e.org IN ('', ?)", f->org);
+	add_text(&q, TARGET_SEEN("t.name"), f->org);
 	add_text(&q, "d.id = ?", f->delivery_id);
 	add_text(&q, "e.id = ?", f->event_id);
 	add_text(&q, "e.event = ?", f->event);

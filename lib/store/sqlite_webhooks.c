@@ -21,6 +21,7 @@ void store_webhook_free(struct store_webhook *w)
 		free(w->secrets[i].secret);
 	}
 	free(w->secrets);
+	free(w->org);
 	free(w->url);
 	free(w->description);
 	free(w->events);
@@ -29,7 +30,8 @@ void store_webhook_free(struct store_webhook *w)
 }
 
 #define SELECT_WEBHOOK \
-	"SELECT id, url, description, events, active, inactive_reason, created_ms, updated_ms FROM webhook"
+	"SELECT id, url, description, events, active, inactive_reason, created_ms, updated_ms, org FROM webhook" \
+	" WHERE (?1 = '' OR org = ?1)"
 
 static void read_webhook(sqlite3_stmt *stmt, struct store_webhook *out)
 {
@@ -42,6 +44,7 @@ static void read_webhook(sqlite3_stmt *stmt, struct store_webhook *out)
 	out->inactive_reason = sqlite_copy_text(stmt, 5);
 	out->created_ms = sqlite3_column_int64(stmt, 6);
 	out->updated_ms = sqlite3_column_int64(stmt, 7);
+	out->org = sqlite_copy_text(stmt, 8);
 }
 
 static enum store_status read_secrets(struct store *s, int64_t now_ms, struct store_webhook *w)
@@ -65,13 +68,15 @@ static enum store_status read_secrets(struct store *s, int64_t now_ms, struct st
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
 
-enum store_status store_get_webhook(struct store *s, const char *id, int64_t now_ms, struct store_webhook *out)
+enum store_status store_get_webhook(struct store *s, const char *org, const char *id, int64_t now_ms,
+                                    struct store_webhook *out)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s, SELECT_WEBHOOK " WHERE id = ?1");
+	sqlite3_stmt *stmt = sqlite_prepare(s, SELECT_WEBHOOK " AND id = ?2");
 	enum store_status status;
 
 	memset(out, 0, sizeof *out);
-	sqlite_bind_text(stmt, 1, id);
+	sqlite_bind_text(stmt, 1, org);
+	sqlite_bind_text(stmt, 2, id);
 	status = sqlite_next(s, stmt);
 	if (status == STORE_OK)
 		read_webhook(stmt, out);
@@ -83,12 +88,15 @@ enum store_status store_get_webhook(struct store *s, const char *id, int64_t now
 	return status;
 }
 
-enum store_status store_list_webhooks(struct store *s, int64_t now_ms, store_webhook_fn *fn, void *ctx)
+enum store_status store_list_webhooks(struct store *s, const char *org, const char *after_id, int64_t now_ms,
+                                      store_webhook_fn *fn, void *ctx)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s, SELECT_WEBHOOK " ORDER BY id");
-	enum store_status status;
+	sqlite3_stmt *stmt = sqlite_prepare(s, SELECT_WEBHOOK " AND id > ?2 ORDER BY id");
+	enum store_status status = STORE_OK;
 	bool ended = false;
 
+	sqlite_bind_text(stmt, 1, org);
+	sqlite_bind_text(stmt, 2, after_id);
 	while (!ended && (status = sqlite_next(s, stmt)) == STORE_OK) {
 		struct store_webhook w;
 
@@ -133,8 +141,8 @@ static enum store_status put_secret(struct store *s, const char *id, const char 
 static enum store_status insert_webhook(struct store *s, const struct store_webhook *w)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"INSERT INTO webhook (id, url, description, events, active, created_ms, updated_ms)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)");
+		"INSERT INTO webhook (id, url, description, events, active, created_ms, updated_ms, org)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)");
 
 	sqlite_bind_text(stmt, 1, w->id);
 	sqlite_bind_text(stmt, 2, w->url);
@@ -142,6 +150,7 @@ static enum store_status insert_webhook(struct store *s, const struct store_webh
 	sqlite_bind_text(stmt, 4, w->events);
 	sqlite3_bind_int(stmt, 5, w->active);
 	sqlite3_bind_int64(stmt, 6, w->created_ms);
+	sqlite_bind_text(stmt, 7, w->org ? w->org : STORE_DEFAULT_ORG);
 	return sqlite_run(s, stmt);
 }
 

@@ -184,10 +184,11 @@ struct store_event_row {
 	const char *body;
 	size_t body_len;
 	bool expanded, test;
-	int64_t deliveries, succeeded, failed, waiting; /* waiting: pending or running */
+	int64_t deliveries, succeeded, failed, waiting; /* waiting: pending or running; of those that may be seen */
 };
 
 struct store_delivery_row {
+	int64_t seq;
 	const char *id, *event_id, *event, *target, *state;
 	int attempts; /* since it last began anew */
 	int64_t created_ms, due_ms, updated_ms; /* due_ms 0: at once */
@@ -210,8 +211,9 @@ struct store_attempt_row {
 
 /* What to list; a member that is 0 or NULL does not narrow. Newest first. */
 struct store_filter {
+	const char *org;            /* what this organisation may see: what is nobody's, and its own */
 	const char *event_id, *event, *target, *delivery_id;
-	const char *state;          /* of a delivery */
+	const char *state;          /* of a delivery, or "waiting" for pending and running */
 	bool skip_tests;            /* deliveries that are no tests */
 	const char *outcome;        /* of an attempt: "success", or "failed" for all others */
 	int64_t since_ms, until_ms; /* received, created or started */

@@ -11,8 +11,11 @@ struct store_webhook_secret {
 	int64_t until_ms; /* then it signs no more; 0: no end */
 };
 
+#define STORE_DEFAULT_ORG "default" /* of webhooks that were registered without one */
+
 struct store_webhook {
 	char id[ID_SIZE];
+	char *org; /* whose it is: a label; NULL for a new one: the default */
 	char *url, *description;
 	char *events; /* names with one blank between them, or "*" */
 	bool active;
@@ -29,8 +32,9 @@ void store_webhook_free(struct store_webhook *w);
 /* Store W with a first SECRET; fills W->id, created_ms and updated_ms. */
 enum store_status store_put_webhook(struct store *s, struct store_webhook *w, const char *secret, int64_t now_ms);
 
-/* The webhook ID, with the secrets that sign at NOW_MS. OUT is the caller's to free. */
-enum store_status store_get_webhook(struct store *s, const char *id, int64_t now_ms, struct store_webhook *out);
+/* The webhook ID of ORG (NULL: of any), with the secrets that sign at NOW_MS. OUT is the caller's to free. */
+enum store_status store_get_webhook(struct store *s, const char *org, const char *id, int64_t now_ms,
+                                    struct store_webhook *out);
 
 /* Write url, description, events and active. Whoever switches it on again gives it a new start. */
 enum store_status store_change_webhook(struct store *s, const struct store_webhook *w, int64_t now_ms);
@@ -42,9 +46,11 @@ enum store_status store_delete_webhook(struct store *s, const char *id, int64_t 
 enum store_status store_rotate_webhook(struct store *s, const char *id, const char *secret, int64_t overlap_ms,
                                        int64_t now_ms);
 
-/* All of them, oldest first; valid during the call only. A callback that returns nonzero ends it. */
+/* Those of ORG (NULL: of all) whose id comes behind AFTER_ID (NULL: all), oldest first; valid during the call
+ * only. A callback that returns nonzero ends it. */
 typedef int store_webhook_fn(void *ctx, const struct store_webhook *w);
-enum store_status store_list_webhooks(struct store *s, int64_t now_ms, store_webhook_fn *fn, void *ctx);
+enum store_status store_list_webhooks(struct store *s, const char *org, const char *after_id, int64_t now_ms,
+                                      store_webhook_fn *fn, void *ctx);
 
 /* The ids of the active webhooks that EVENT goes to, appended to *IDS of *N, oldest first; each is the caller's to
  * free, and so is the array. */

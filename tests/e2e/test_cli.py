@@ -32,7 +32,7 @@ import tap  # noqa: E402
 import webservers  # noqa: E402
 from ntrvsta import Site, event, read_file, sign, wait_for  # noqa: E402
 
-COMMANDS = ("init", "check", "serve", "dispatch", "send", "sign", "verify", "secret", "events", "logs", "stats", "failed",
+COMMANDS = ("init", "check", "serve", "dispatch", "send", "sign", "verify", "secret", "keys", "events", "logs", "stats", "failed",
             "retry", "recover", "cancel", "prune", "webhooks")
 OFF = {"dispatch": {"start": "off"}}
 LIGHTTPD = webservers.program("lighttpd")
@@ -1111,6 +1111,39 @@ class Signatures(Case):
         site = self.site()
         self.fails(site.tool("sign", "/no/such", check=False), "/no/such: can't be read: No such file")
         self.fails(site.tool("verify", site.dir, "--signature", "0" * 64, check=False), "can't be read: Is a directory")
+
+
+class Keys(Case):
+    KEY = re.compile(r"ntr_[0-9a-hjkmnp-tv-z]{8}_[0-9a-hjkmnp-tv-z]{40}")
+
+    def test_life(self):
+        """a key is shown once, listed by its prefix, revoked once; the store has no part of its secret"""
+        site = self.site(settings=OFF)
+        shown = site.tool("keys", "create", "--org", "acme", "--scope", "write").stdout
+        key = self.KEY.search(shown).group()
+        other = site.tool("keys", "create", "--org", "other", "--scope", "read", "--json")
+        self.assertRegex(other["key"], rf"\A{self.KEY.pattern}\Z")
+        self.assertEqual((other["prefix"], other["org"], other["scope"]), (other["key"][:12], "other", "read"))
+        rows = site.tool("keys", "list", "--json")["data"]
+        self.assertEqual([(r["prefix"], r["org"], r["scope"], r["revoked_at"]) for r in rows],
+                         [(key[:12], "acme", "write", None), (other["prefix"], "other", "read", None)])
+        self.assertIn(key[:12], site.tool("keys", "list").stdout)
+        self.assertIn("counts no more", site.tool("keys", "revoke", key[:12]).stdout)
+        self.assertEqual(site.tool("keys", "revoke", key[:12], check=False).returncode, 1)
+        self.assertIsNotNone(site.tool("keys", "list", "--json")["data"][0]["revoked_at"])
+        for name in os.listdir(site.state):
+            self.assertNotIn(key[13:].encode(), read_file(os.path.join(site.state, name)))
+
+    def test_usage(self):
+        """what is missing or malformed is refused, and nothing made"""
+        site = self.site(settings=OFF)
+        for args in ((), ("make",), ("create",), ("create", "--org", "a"), ("create", "--scope", "read"),
+                     ("create", "--org", "a b", "--scope", "read"), ("create", "--org", "a", "--scope", "root"),
+                     ("create", "x", "--org", "a", "--scope", "read"), ("list", "x"), ("list", "--org", "a"),
+                     ("revoke",), ("revoke", "ntr_x"), ("revoke", "ntr_01234567_x")):
+            with self.subTest(args):
+                self.assertEqual(site.tool("keys", *args, check=False).returncode, 2)
+        self.assertEqual(site.tool("keys", "list", "--json")["data"], [])
 
 
 class Secrets(Case):
