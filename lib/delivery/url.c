@@ -2,12 +2,48 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/xalloc.h"
 #include "lib/delivery/guard.h"
+
+/* Loaded when the first URL is checked: ntrvsta-fcgi seldom has one to check, and to link libcurl would slow
+ * down each CGI call. */
+static struct {
+	CURLU *(*make)(void);
+	void (*release)(CURLU *u);
+	CURLUcode (*set)(CURLU *u, CURLUPart what, const char *text, unsigned flags);
+	CURLUcode (*get)(const CURLU *u, CURLUPart what, char **text, unsigned flags);
+	const char *(*explain)(CURLUcode code);
+	void (*free)(void *text);
+} parser;
+static bool parser_loaded;
+
+static void load_parser(void)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} symbols[] = {
+		{ "curl_url", offsetof(__typeof__(parser), make) }, { "curl_url_cleanup", offsetof(__typeof__(parser), release) },
+		{ "curl_url_set", offsetof(__typeof__(parser), set) }, { "curl_url_get", offsetof(__typeof__(parser), get) },
+		{ "curl_url_strerror", offsetof(__typeof__(parser), explain) }, { "curl_free", offsetof(__typeof__(parser), free) },
+	};
+	void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL), *symbol;
+	size_t i;
+
+	for (i = 0; library && i < sizeof symbols / sizeof symbols[0]; i++) {
+		symbol = dlsym(library, symbols[i].name);
+		if (!symbol)
+			return;
+		memcpy((char *)&parser + symbols[i].offset, &symbol, sizeof symbol);
+	}
+	parser_loaded = library != NULL;
+}
 
 /* Bytes that a URL can't have (RFC 3986, section 2): people paste line ends, blanks and letters of their own. */
 static int check_bytes(const char *url, struct buf *err)
@@ -32,7 +68,7 @@ static char *part(CURLU *u, CURLUPart what)
 {
 	char *text = NULL;
 
-	return curl_url_get(u, what, &text, 0) == CURLUE_OK ? text : NULL;
+	return parser.get(u, what, &text, 0) == CURLUE_OK ? text : NULL;
 }
 
 static int check_scheme(CURLU *u, const struct conf_webhooks *settings, struct buf *err)
@@ -44,7 +80,7 @@ static int check_scheme(CURLU *u, const struct conf_webhooks *settings, struct b
 		buf_adds(err, "wants https://; [webhooks] allow_http = on would allow http:// as well");
 	else if (!https && !http)
 		buf_addf(err, "wants https://, not '%.20s:'", scheme ? scheme : "");
-	curl_free(scheme);
+	parser.free(scheme);
 	return https || (http && settings->allow_http) ? 0 : -1;
 }
 
@@ -65,7 +101,7 @@ static int check_parts(CURLU *u, struct buf *err)
 	for (i = 0; i < sizeof refused / sizeof refused[0]; i++) {
 		char *text = part(u, refused[i].part);
 
-		curl_free(text);
+		parser.free(text);
 		if (text) {
 			buf_adds(err, refused[i].refusal);
 			return -1;
@@ -79,7 +115,7 @@ static int check_port(CURLU *u, struct buf *err)
 	char *port = part(u, CURLUPART_PORT);
 	bool zero = port && strtoul(port, NULL, 10) == 0;
 
-	curl_free(port);
+	parser.free(port);
 	if (zero)
 		buf_adds(err, "wants a port from 1 to 65535");
 	return zero ? -1 : 0;
@@ -115,7 +151,7 @@ static int check_host(CURLU *u, const struct conf_webhooks *settings, struct buf
 	} else if (parse_host(host + first, &address) == 0 && !guard_allows(settings, &address, err)) {
 		result = -1;
 	}
-	curl_free(host);
+	parser.free(host);
 	return result;
 }
 
@@ -123,29 +159,35 @@ static char *copy_normal(CURLU *u)
 {
 	char *text = part(u, CURLUPART_URL), *copy = text ? xstrdup(text) : NULL;
 
-	curl_free(text);
+	parser.free(text);
 	return copy;
 }
 
 char *url_check(const char *url, const struct conf_webhooks *settings, struct buf *err)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	CURLU *u;
 	CURLUcode code;
 	char *normal = NULL;
 
 	if (check_bytes(url, err))
 		return NULL;
-	u = curl_url();
+	pthread_once(&once, load_parser);
+	if (!parser_loaded) {
+		buf_adds(err, "can't be checked: libcurl.so.4 is missing");
+		return NULL;
+	}
+	u = parser.make();
 	if (!u)
 		abort();
-	code = curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME);
+	code = parser.set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME);
 	if (code == CURLUE_BAD_PORT_NUMBER)
 		buf_adds(err, "wants a port from 1 to 65535");
 	else if (code != CURLUE_OK)
-		buf_addf(err, "wants a URL such as https://example.com/hooks: %s", curl_url_strerror(code));
+		buf_addf(err, "wants a URL such as https://example.com/hooks: %s", parser.explain(code));
 	else if (check_scheme(u, settings, err) == 0 && check_parts(u, err) == 0 && check_port(u, err) == 0 &&
 	         check_host(u, settings, err) == 0)
 		normal = copy_normal(u);
-	curl_url_cleanup(u);
+	parser.release(u);
 	return normal;
 }
