@@ -10,7 +10,7 @@
 
 /* --- create -------------------------------------------------------------------------------- */
 
-static void say_created(const struct cli *cli, const struct store_key *key, const char *text)
+static void say_created(const struct cli *cli, const struct conf *conf, const struct store_key *key, const char *text)
 {
 	struct json_object *doc;
 
@@ -27,9 +27,11 @@ static void say_created(const struct cli *cli, const struct store_key *key, cons
 	printf("The new key of organisation %s, scope %s:\n\n  %s\n\n"
 	       "It is shown this once: the store keeps only a hash of it. Send it as X-Ntrvsta-Api-Key.\n",
 	       key->org, key->scope, text);
+	if (!conf->web_api)
+		printf("The API is switched off at present: [web] api = on switches it on.\n");
 }
 
-static int create(const struct cli *cli, struct store *store, const char *org, const char *scope)
+static int create(const struct cli *cli, const struct conf *conf, struct store *store, const char *org, const char *scope)
 {
 	struct store_key key = { .org = org, .scope = scope, .created_ms = clock_wall_ms() };
 	char text[AUTH_KEY_SIZE];
@@ -43,7 +45,7 @@ static int create(const struct cli *cli, struct store *store, const char *org, c
 		status = store_put_key(store, &key);
 	} while (status == STORE_NOT_FOUND); /* another one has this prefix */
 	if (status == STORE_OK)
-		say_created(cli, &key, text);
+		say_created(cli, conf, &key, text);
 	else
 		result = cli_fail(cli, "%s", store_error(store));
 	explicit_bzero(text, sizeof text);
@@ -172,7 +174,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (conf)
 		store = cli_open_store(cli, conf);
 	if (store && action == CREATE)
-		status = create(cli, store, org, scope);
+		status = create(cli, conf, store, org, scope);
 	else if (store)
 		status = action == LIST ? list(cli, store) : revoke(cli, store, argv[1]);
 	store_close(store);

@@ -63,6 +63,7 @@ struct conf {
 
 	char *web_base;           /* "" or "/prefix", no slash at the end */
 	unsigned web_threads;
+	bool web_api;             /* serve the management API */
 	int64_t web_rate_per_hour; /* for each client address; 0: off */
 
 	bool dispatch_auto;

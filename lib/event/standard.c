@@ -11,7 +11,6 @@
 #include "lib/event/signature.h"
 
 #define SECRET_BYTES 32 /* of a generated one */
-#define SECRET_MAX 256  /* characters */
 
 static void add_base64(struct buf *out, const uint8_t *data, size_t len)
 {
@@ -58,14 +57,14 @@ static int decode(const char *base64, uint8_t *key, size_t *len)
 void standard_sign(const char *secret, const char *id, int64_t timestamp_s, const void *body, size_t body_len,
                    struct buf *out)
 {
-	uint8_t key[SECRET_MAX + 4], signature[SIGNATURE_BYTES];
+	uint8_t key[STANDARD_SECRET_MAX + 4], signature[SIGNATURE_BYTES];
 	size_t prefix = strlen(STANDARD_PREFIX), len = 0;
 	struct buf signed_content = BUF_INIT;
 
 	buf_reserve(&signed_content, body_len + 64);
 	buf_addf(&signed_content, "%s.%" PRId64 ".", id, timestamp_s);
 	buf_add(&signed_content, body, body_len);
-	if (strncmp(secret, STANDARD_PREFIX, prefix) == 0 && strlen(secret) <= SECRET_MAX &&
+	if (strncmp(secret, STANDARD_PREFIX, prefix) == 0 && strlen(secret) <= STANDARD_SECRET_MAX &&
 	    decode(secret + prefix, key, &len) == 0)
 		signature_compute(key, len, signed_content.data, signed_content.len, signature);
 	else
@@ -78,15 +77,15 @@ void standard_sign(const char *secret, const char *id, int64_t timestamp_s, cons
 
 int standard_check_secret(const char *secret, struct buf *err)
 {
-	uint8_t key[SECRET_MAX + 4];
+	uint8_t key[STANDARD_SECRET_MAX + 4];
 	size_t prefix = strlen(STANDARD_PREFIX), len = strlen(secret), i;
 	int bad = 0;
 
 	for (i = 0; i < len; i++)
 		if (secret[i] <= ' ' || secret[i] > '~')
 			break;
-	if (len == 0 || len > SECRET_MAX || i < len) {
-		buf_addf(err, "wants 1 to %d printable ASCII characters without blanks", SECRET_MAX);
+	if (len == 0 || len > STANDARD_SECRET_MAX || i < len) {
+		buf_addf(err, "wants 1 to %d printable ASCII characters without blanks", STANDARD_SECRET_MAX);
 		return -1;
 	}
 	if (strncmp(secret, STANDARD_PREFIX, prefix) == 0)

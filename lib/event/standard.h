@@ -11,6 +11,7 @@
 
 #define STANDARD_PREFIX "whsec_"
 #define STANDARD_SECRET_SIZE 64 /* of a generated one, with its NUL */
+#define STANDARD_SECRET_MAX 256 /* characters of any */
 
 /* A new secret: "whsec_" and 32 random bytes in base64. */
 void standard_make_secret(char out[STANDARD_SECRET_SIZE]);

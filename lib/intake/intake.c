@@ -131,23 +131,46 @@ static void refuse(struct intake_verdict *out, enum intake_code code, unsigned r
 	out->retry_after_s = retry_after_s;
 }
 
-static enum intake_code check_length(struct intake *in, const struct intake_head *head, struct intake_verdict *out)
+static enum intake_code check_length(const struct intake_head *head, size_t max, size_t *len, struct intake_verdict *out)
 {
-	enum intake_code code = parse_length(head->content_length, &in->body_len);
+	enum intake_code code = parse_length(head->content_length, len);
 
-	if (code == INTAKE_ACCEPTED && in->body_len > in->source->max_body) {
+	if (code == INTAKE_ACCEPTED && *len > max) {
 		code = INTAKE_BODY_TOO_LARGE;
-		buf_addf(&out->detail, "%zu bytes were announced, %zu are allowed here", in->body_len,
-		         in->source->max_body);
+		buf_addf(&out->detail, "%zu bytes were announced, %zu are allowed here", *len, max);
 	}
 	return code;
+}
+
+bool intake_check_rate(const struct conf *conf, struct limiter *limiter, const struct intake_head *head,
+                       struct intake_verdict *out)
+{
+	unsigned wait_s = 0;
+
+	if (limiter && conf->web_rate_per_hour > 0 && head->remote_addr)
+		wait_s = limiter_check(limiter, head->remote_addr, conf->web_rate_per_hour, clock_mono_ms());
+	if (wait_s > 0)
+		refuse(out, INTAKE_RATE_LIMITED, wait_s);
+	return wait_s == 0;
+}
+
+void intake_check_body(const struct intake_head *head, size_t max, size_t *len, struct intake_verdict *out)
+{
+	enum intake_code code = check_length(head, max, len, out);
+
+	if (code == INTAKE_LENGTH_REQUIRED) {
+		*len = 0;
+		code = INTAKE_ACCEPTED;
+	}
+	if (code == INTAKE_ACCEPTED && *len > 0 && !is_json(head->content_type))
+		code = INTAKE_UNSUPPORTED_MEDIA_TYPE;
+	refuse(out, code, 0);
 }
 
 void intake_admit(struct intake *in, const struct conf *conf, struct limiter *limiter,
                   const struct intake_head *head, struct intake_verdict *out)
 {
 	enum intake_code code;
-	unsigned wait_s;
 
 	*out = (struct intake_verdict){ .code = INTAKE_ACCEPTED };
 	if (!conf) {
@@ -163,12 +186,9 @@ void intake_admit(struct intake *in, const struct conf *conf, struct limiter *li
 		refuse(out, INTAKE_METHOD_NOT_ALLOWED, 0);
 		return;
 	}
-	if (limiter && conf->web_rate_per_hour > 0 && head->remote_addr &&
-	    (wait_s = limiter_check(limiter, head->remote_addr, conf->web_rate_per_hour, clock_mono_ms())) > 0) {
-		refuse(out, INTAKE_RATE_LIMITED, wait_s);
+	if (!intake_check_rate(conf, limiter, head, out))
 		return;
-	}
-	code = check_length(in, head, out);
+	code = check_length(head, in->source->max_body, &in->body_len, out);
 	if (code == INTAKE_ACCEPTED && !is_json(head->content_type))
 		code = INTAKE_UNSUPPORTED_MEDIA_TYPE;
 	refuse(out, code, 0);

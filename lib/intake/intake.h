@@ -77,6 +77,12 @@ void intake_stored(enum store_status status, struct intake_verdict *out);
 
 void intake_release(struct intake *in);
 
+/* The same checks for requests that are no events. May this address call? Else OUT is RATE_LIMITED. */
+bool intake_check_rate(const struct conf *conf, struct limiter *limiter, const struct intake_head *head,
+                       struct intake_verdict *out);
+/* The announced length of a JSON body of MAX bytes at most; 0 where nothing is announced. */
+void intake_check_body(const struct intake_head *head, size_t max, size_t *len, struct intake_verdict *out);
+
 /* The answer to the sender: HTTP status, header lines and JSON body (the event's id, or RFC
  * 9457 problem details). */
 struct intake_answer {

@@ -10,6 +10,7 @@
 #include "lib/delivery/launch.h"
 #include "lib/intake/committer.h"
 #include "lib/web/exchange.h"
+#include "lib/web/manage.h"
 
 /* The answer is complete for the web server once nobody has its pipe open, whatever we do from
  * here on. The descriptor stays in use: no other file may land there. */
@@ -28,8 +29,9 @@ int server_run_cgi(struct conf *conf)
 	struct limiter *limiter = NULL;
 	struct intake_verdict verdict;
 	struct store *store = NULL;
+	struct stores *stores = NULL;
 	struct exchange x;
-	bool stored = false, failed;
+	bool new_work = false, failed;
 	int fd;
 
 	memset(&x, 0, sizeof x);
@@ -37,16 +39,22 @@ int server_run_cgi(struct conf *conf)
 	if (conf && conf->web_rate_per_hour > 0)
 		limiter = limiter_open(conf->state_dir);
 	exchange_receive(&x, conf, limiter, &verdict);
-	if (verdict.code == INTAKE_ACCEPTED) {
-		store = commit_one(conf->store_path, &x.intake, &verdict);
-		stored = verdict.code == INTAKE_ACCEPTED && !x.intake.event.duplicate;
+	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&x, limiter, &verdict)) {
+		stores = stores_new();
+		new_work = manage_serve(&x, stores, NULL, NULL);
+	} else {
+		if (verdict.code == INTAKE_ACCEPTED) {
+			store = commit_one(conf->store_path, &x.intake, &verdict);
+			new_work = verdict.code == INTAKE_ACCEPTED && !x.intake.event.duplicate;
+		}
+		exchange_answer(&x, &verdict);
 	}
-	exchange_answer(&x, &verdict);
 	failed = x.request.failed;
 	request_finish(&x.request, x.body_read ? 0 : SIZE_MAX, &fd);
 	release_web_server();
 	store_close(store);
-	if (stored)
+	stores_free(stores);
+	if (new_work)
 		launch_or_wake(conf);
 	limiter_close(limiter);
 	conf_unref(conf);

@@ -116,14 +116,17 @@ void request_respond(struct request *r, unsigned status, const char *reason, con
 	buf_addu(&out, status);
 	buf_addc(&out, ' ');
 	buf_adds(&out, reason);
-	buf_adds(&out, "\r\nContent-Type: ");
-	buf_adds(&out, content_type);
-	buf_adds(&out, "\r\nContent-Length: ");
-	buf_addu(&out, len);
+	if (content_type) {
+		buf_adds(&out, "\r\nContent-Type: ");
+		buf_adds(&out, content_type);
+		buf_adds(&out, "\r\nContent-Length: ");
+		buf_addu(&out, len);
+	}
 	buf_adds(&out, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
 	buf_adds(&out, headers ? headers : "");
 	buf_adds(&out, "\r\n");
-	buf_add(&out, body, len);
+	if (content_type && body)
+		buf_add(&out, body, len);
 	if (r->cgi)
 		r->failed |= fdio_write_all(STDOUT_FILENO, out.data, out.len) != 0;
 	else

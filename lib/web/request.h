@@ -39,7 +39,8 @@ void request_params(const struct request *r, const struct request_wanted *wanted
 /* Read up to LEN bytes of the body; less than LEN only at its end or where it breaks off. */
 size_t request_read(struct request *r, void *out, size_t len);
 
-/* The whole answer. HEADERS are further lines, each with CR LF. Errors show in r->failed. */
+/* The whole answer. HEADERS are further lines, each with CR LF. CONTENT_TYPE NULL: there is no body; BODY
+ * NULL: there would be one of LEN bytes (HEAD). Errors show in r->failed. */
 void request_respond(struct request *r, unsigned status, const char *reason, const char *content_type,
                      const char *headers, const void *body, size_t len);
 

@@ -21,6 +21,7 @@
 #include "lib/delivery/supervisor.h"
 #include "lib/intake/committer.h"
 #include "lib/web/exchange.h"
+#include "lib/web/manage.h"
 #include "lib/web/peek.h"
 #include "lib/web/workers.h"
 
@@ -74,6 +75,7 @@ struct server {
 	struct committer *committer;
 	struct workers *workers;
 	struct supervisor *supervisor;
+	struct stores *stores; /* for requests of the management API */
 
 	int listen_fd, epoll_fd, signal_fd, event_fd;
 	bool accepting, stopping;
@@ -160,13 +162,12 @@ static void conn_give_back(struct conn *c, enum conn_state state)
 		notify_reader(s);
 }
 
-/* Any thread: answer, and see what becomes of the connection. */
-static void conn_answer(struct conn *c, struct intake_verdict *verdict)
+/* Any thread: the answer is written. Send it, and see what becomes of the connection. */
+static void conn_finish(struct conn *c)
 {
 	/* Never wait here for what may still come: that is the reader's, without blocking. */
 	size_t may_read = c->work.blocking ? 0 : PEEK_MAX;
 
-	exchange_answer(&c->exchange, verdict);
 	switch (request_finish(&c->exchange.request, may_read, &c->fd)) {
 	case REQUEST_CLOSED:
 		free(c);
@@ -180,7 +181,26 @@ static void conn_answer(struct conn *c, struct intake_verdict *verdict)
 	}
 }
 
+static void conn_answer(struct conn *c, struct intake_verdict *verdict)
+{
+	exchange_answer(&c->exchange, verdict);
+	conn_finish(c);
+}
+
 /* --- serving ---------------------------------------------------------------------------- */
+
+/* The committer's thread, after a commit that stored something new; or a worker's. */
+static void on_commit(void *ctx, const char *store_path)
+{
+	struct server *s = ctx;
+	char *state_dir = fdio_dirname(store_path);
+
+	if (!supervisor_wake(s->supervisor, state_dir)) {
+		atomic_store(&s->dispatcher_missing, true);
+		notify_reader(s);
+	}
+	free(state_dir);
+}
 
 /* The committer's thread. */
 static void on_stored(struct commit_item *item, const struct intake_verdict *verdict)
@@ -194,8 +214,14 @@ static void on_stored(struct commit_item *item, const struct intake_verdict *ver
 		notify_reader(s);
 }
 
-/* Any thread: the request on C up to its answer, or as far as the committer's queue, true then. */
-static bool conn_serve(struct conn *c, struct conf *conf)
+enum served {
+	SERVED,        /* answered; C is gone */
+	SERVED_EVENT,  /* to be handed to the committer */
+	SERVED_MANAGE, /* to be served on a thread that may block */
+};
+
+/* Any thread: the request on C up to its answer, or as far as it goes without blocking. */
+static enum served conn_serve(struct conn *c, struct conf *conf)
 {
 	struct intake_verdict verdict;
 
@@ -203,20 +229,57 @@ static bool conn_serve(struct conn *c, struct conf *conf)
 	if (request_begin_fcgi(&c->exchange.request, c->fd)) {
 		workers_reading_done(&c->work);
 		free(c); /* the connection was closed with it */
-		return false;
+		return SERVED;
 	}
 	exchange_receive(&c->exchange, conf, c->server->limiter, &verdict);
+	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&c->exchange, c->server->limiter, &verdict))
+		return SERVED_MANAGE;
 	workers_reading_done(&c->work);
 	if (verdict.code != INTAKE_ACCEPTED) {
 		conn_answer(c, &verdict);
-		return false;
+		return SERVED;
 	}
 	c->item.intake = &c->exchange.intake;
 	c->item.store_path = c->exchange.conf->store_path;
 	c->item.done = on_stored;
 	c->item.next = NULL;
 	atomic_fetch_add(&c->server->in_flight, 1);
-	return true;
+	return SERVED_EVENT;
+}
+
+static void on_body_read(void *ctx)
+{
+	workers_reading_done(ctx);
+}
+
+/* A worker's thread: a request of the management API. */
+static void conn_manage(struct conn *c)
+{
+	struct server *s = c->server;
+	char *store_path = xstrdup(c->exchange.conf->store_path);
+	bool new_work = manage_serve(&c->exchange, s->stores, on_body_read, &c->work);
+
+	conn_finish(c);
+	if (new_work)
+		on_commit(s, store_path);
+	free(store_path);
+}
+
+static void serve_manage(struct work *work)
+{
+	conn_manage((struct conn *)((char *)work - offsetof(struct conn, work)));
+}
+
+/* Hand C, whose parameters are read, to a worker. BLOCKING: its body may still be coming. */
+static void manage_on_worker(struct conn *c, bool blocking)
+{
+	c->work = (struct work){
+		.run = serve_manage,
+		.fd = c->fd,
+		.blocking = blocking,
+		.deadline_ms = clock_mono_ms() + ARRIVAL_LIMIT_MS,
+	};
+	workers_submit(c->server->workers, &c->work);
 }
 
 /* A worker's thread. */
@@ -226,8 +289,16 @@ static void serve_blocking(struct work *work)
 	struct conf *conf = work->conf;
 	struct server *s = c->server;
 
-	if (conn_serve(c, conf))
+	switch (conn_serve(c, conf)) {
+	case SERVED:
+		break;
+	case SERVED_EVENT:
 		committer_submit(s->committer, &c->item, &c->item);
+		break;
+	case SERVED_MANAGE:
+		conn_manage(c);
+		break;
+	}
 	conf_unref(conf);
 }
 
@@ -246,19 +317,27 @@ static void give_to_worker(struct conn *c)
 	workers_submit(s->workers, &c->work);
 }
 
-/* On the reader itself: nothing in it can block. Stored together with the others of this round. */
-static void serve_now(struct conn *c)
+/* On the reader itself: nothing in it can block. Stored together with the others of this round. With PARTIAL not
+ * all of the request is there, but enough to refuse it. */
+static void serve_now(struct conn *c, bool partial)
 {
 	struct server *s = c->server;
 
-	c->work.blocking = false;
-	if (!conn_serve(c, s->conf))
-		return;
-	if (s->batch_last)
-		s->batch_last->next = &c->item;
-	else
-		s->batch_first = &c->item;
-	s->batch_last = &c->item;
+	c->work.blocking = partial;
+	switch (conn_serve(c, s->conf)) {
+	case SERVED:
+		break;
+	case SERVED_EVENT:
+		if (s->batch_last)
+			s->batch_last->next = &c->item;
+		else
+			s->batch_first = &c->item;
+		s->batch_last = &c->item;
+		break;
+	case SERVED_MANAGE:
+		manage_on_worker(c, partial);
+		break;
+	}
 }
 
 static void flush_batch(struct server *s)
@@ -292,13 +371,12 @@ static void look_at_request(struct conn *c, bool hung_up)
 		conn_close(c);
 		return;
 	case PEEK_WHOLE:
-		serve_now(c);
+		serve_now(c, false);
 		return;
 	case PEEK_HEAD:
 		/* Refused for its size at the latest, so its body needs not be waited for. */
 		if (!s->conf || announced > s->largest_body) {
-			c->work.blocking = true;
-			(void)conn_serve(c, s->conf);
+			serve_now(c, true);
 			return;
 		}
 		break;
@@ -482,19 +560,6 @@ static void tick(struct server *s)
 
 /* --- start and stop ---------------------------------------------------------------------- */
 
-/* The committer's thread, after a commit that stored something new. */
-static void on_commit(void *ctx, const char *store_path)
-{
-	struct server *s = ctx;
-	char *state_dir = fdio_dirname(store_path);
-
-	if (!supervisor_wake(s->supervisor, state_dir)) {
-		atomic_store(&s->dispatcher_missing, true);
-		notify_reader(s);
-	}
-	free(state_dir);
-}
-
 static int add_to_epoll(struct server *s, int *fd)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = fd };
@@ -526,6 +591,7 @@ static void start(struct server *s)
 {
 	open_limiter(s);
 	s->supervisor = supervisor_new();
+	s->stores = stores_new();
 	s->committer = committer_start(s->conf ? s->conf->store_path : NULL, on_commit, s);
 	s->workers = workers_start(s->conf ? s->conf->web_threads : DEFAULT_THREADS);
 }
@@ -565,6 +631,7 @@ static bool stopped(const struct server *s)
 static void end(struct server *s)
 {
 	workers_stop(s->workers, STOP_LIMIT_MS);
+	stores_free(s->stores);
 	committer_stop(s->committer);
 	take_back(s); /* answered meanwhile, and nobody is left to wait for them */
 	while (s->watched.next != &s->watched)

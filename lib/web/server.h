@@ -3,8 +3,8 @@
  * Three kinds of threads. The reader (the caller's) accepts connections, watches those whose
  * request is not wholly there, and serves on the spot what is: checks, signature, envelope. The
  * committer stores what the reader hands over, many events in one commit, and answers. A few
- * workers serve what may block: large or slow requests. A connection belongs to one
- * thread at a time. */
+ * workers serve what may block: large or slow requests, and the management API. A connection
+ * belongs to one thread at a time. */
 #ifndef NTRVSTA_WEB_SERVER_H
 #define NTRVSTA_WEB_SERVER_H
 

@@ -109,6 +109,7 @@ static void check_defaults(const struct conf *c, const char *what)
 	check_path(c->state_dir, "state", "state directory");
 	CHECK_STR(c->web_base, "", "%s: base", what);
 	CHECK_INT(c->web_threads, 8, "%s: threads", what);
+	CHECK(c->web_api, "%s: api on", what);
 	CHECK_INT(c->web_rate_per_hour, 200 * 3600, "%s: rate_limit 200/s", what);
 	CHECK(c->dispatch_auto, "%s: start auto", what);
 	CHECK_INT(c->dispatch_concurrency, 4, "%s: [dispatch] concurrency", what);
@@ -209,6 +210,7 @@ static void test_every_value(void)
 		"base = /hooks/ntrvsta/\n"
 		"  threads = 3\n"
 		"rate_limit = 30/m\n"
+		"api = off\n"
 		"[dispatch]\n"
 		"start = off\n"
 		"concurrency = 1000\n"
@@ -247,6 +249,7 @@ static void test_every_value(void)
 	CHECK_STR(c->web_base, "/hooks/ntrvsta", "base, without the slash at its end");
 	CHECK_INT(c->web_threads, 3, "threads, on an indented line");
 	CHECK_INT(c->web_rate_per_hour, 1800, "rate_limit");
+	CHECK(!c->web_api, "api off");
 	CHECK(!c->dispatch_auto, "start off");
 	CHECK_INT(c->dispatch_concurrency, 1000, "[dispatch] concurrency");
 	CHECK_STR(c->handlers_dir, "/srv/handlers", "absolute dir");

@@ -1,0 +1,435 @@
+#include "lib/api/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/xalloc.h"
+
+/* --- what is shown -------------------------------------------------------------------------- */
+
+static struct json_object *show_delivery(const struct store_delivery_row *row)
+{
+	struct json_object *o = json_object_new_object();
+	bool pending = strcmp(row->state, "pending") == 0;
+
+	json_add_text(o, "id", row->id);
+	json_add_text(o, "webhook_id", row->target);
+	json_add_text(o, "event_id", row->event_id);
+	json_add_text(o, "event", row->event);
+	json_add_text(o, "status", row->state);
+	json_add_number(o, "attempt_count", row->attempts);
+	json_add_time(o, "created_at", row->created_ms);
+	json_add_time(o, "updated_at", row->updated_ms);
+	json_add_time(o, "next_attempt_at", !pending ? 0 : row->due_ms ? row->due_ms : row->created_ms);
+	json_add_text(o, "held", pending ? row->held : "");
+	json_add_text(o, "error_code", row->error_code);
+	json_add_text(o, "error_message", row->error_message);
+	return o;
+}
+
+static void add_number_or_null(struct json_object *o, const char *name, int64_t value, int64_t none)
+{
+	json_object_object_add(o, name, value == none ? NULL : json_object_new_int64(value));
+}
+
+static struct json_object *show_attempt(const struct store_attempt_row *row)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_text(o, "delivery_id", row->delivery_id);
+	json_add_text(o, "webhook_id", row->target);
+	json_add_text(o, "event_id", row->event_id);
+	json_add_text(o, "event", row->event);
+	json_add_text(o, "status", strcmp(row->outcome, "success") == 0 ? "success" : "failed");
+	json_add_number(o, "attempt", row->attempt);
+	json_add_time(o, "started_at", row->started_ms);
+	json_add_number(o, "duration_ms", row->duration_ms);
+	json_add_time(o, "next_attempt_at", 0);
+	add_number_or_null(o, "status_code", row->status_code, 0);
+	add_number_or_null(o, "exit_code", row->exit_code, -1);
+	add_number_or_null(o, "signal", row->signal, 0);
+	json_add_text(o, "error_code", row->error_code);
+	json_add_text(o, "error_message", row->error_message);
+	json_add_bytes(o, "output", row->output, row->output_len);
+	json_add_bool(o, "output_cut", row->output_cut);
+	return o;
+}
+
+/* What waits, with the members of an attempt. */
+static struct json_object *show_waiting(const struct store_delivery_row *row)
+{
+	const struct store_attempt_row attempt = {
+		.delivery_id = row->id, .target = row->target, .event_id = row->event_id, .event = row->event,
+		.attempt = row->attempts, .outcome = "", .exit_code = -1, .error_code = row->error_code,
+		.error_message = row->error_message,
+	};
+	bool pending = strcmp(row->state, "pending") == 0;
+	struct json_object *o = show_attempt(&attempt);
+
+	json_add_text(o, "status", "pending");
+	json_add_number(o, "attempt", row->attempts + pending);
+	json_object_object_add(o, "duration_ms", NULL);
+	json_add_time(o, "next_attempt_at", !pending ? 0 : row->due_ms ? row->due_ms : row->created_ms);
+	if (pending && *row->held)
+		json_add_text(o, "error_message", row->held);
+	return o;
+}
+
+static int add_waiting(void *ctx, const struct store_delivery_row *row)
+{
+	struct page *page = ctx;
+
+	if (!page_has_room(page))
+		return 1;
+	page_add(page, show_waiting(row), "w%lld", (long long)row->seq);
+	return 0;
+}
+
+static int add_attempt(void *ctx, const struct store_attempt_row *row)
+{
+	struct page *page = ctx;
+
+	if (!page_has_room(page))
+		return 1;
+	page_add(page, show_attempt(row), "a%lld", (long long)row->seq);
+	return 0;
+}
+
+/* --- logs ----------------------------------------------------------------------------------- */
+
+/* First what waits, then attempts, each newest first: a cursor stands in one of the two. */
+static void list_logs(struct api_call *c, const char *status_wanted)
+{
+	bool in_attempts = c->in.cursor && c->in.cursor[0] == 'a';
+	struct store_filter f = {
+		.org = c->who->org, .target = c->id, .event = c->in.event, .since_ms = c->in.since_ms, .until_ms = c->in.until_ms,
+		.before_seq = page_cursor(c, in_attempts ? 'a' : 'w'),
+	};
+	bool pending = status_wanted && strcmp(status_wanted, "pending") == 0;
+	enum store_status status = STORE_OK;
+	struct page page;
+
+	if (f.before_seq < 0)
+		return;
+	page_begin(&page, c);
+	f.limit = page.limit + 1;
+	if (!in_attempts && (!status_wanted || pending)) {
+		f.state = "waiting";
+		status = store_list_deliveries(c->store, &f, add_waiting, &page);
+	}
+	if (status == STORE_OK && !page.more && !pending) {
+		f.before_seq = in_attempts ? f.before_seq : 0;
+		f.outcome = status_wanted;
+		status = store_list_attempts(c->store, &f, add_attempt, &page);
+	}
+	page_end(&page, c, status);
+}
+
+static void logs(struct api_call *c)
+{
+	struct api_target t;
+
+	if (!call_target(c, &t))
+		return;
+	list_logs(c, c->in.status);
+	api_target_free(&t);
+}
+
+static int add_failed(void *ctx, const struct store_delivery_row *row)
+{
+	struct page *page = ctx;
+	struct json_object *o;
+
+	if (!page_has_room(page))
+		return 1;
+	o = json_object_new_object();
+	json_add_text(o, "id", row->id);
+	json_add_text(o, "event_id", row->event_id);
+	json_add_text(o, "event", row->event);
+	json_add_text(o, "error_code", row->error_code);
+	json_add_text(o, "error_message", row->error_message);
+	json_add_number(o, "retry_count", row->attempts > 0 ? row->attempts - 1 : 0);
+	json_add_time(o, "last_attempt_at", row->updated_ms);
+	page_add(page, o, "f%lld", (long long)row->seq);
+	return 0;
+}
+
+static void failed(struct api_call *c)
+{
+	struct store_filter f = {
+		.org = c->who->org, .target = c->id, .state = "failed", .since_ms = c->in.since_ms,
+		.before_seq = page_cursor(c, 'f'),
+	};
+	struct api_target t;
+	struct page page;
+
+	if (f.before_seq < 0 || !call_target(c, &t))
+		return;
+	page_begin(&page, c);
+	f.limit = page.limit + 1;
+	page_end(&page, c, store_list_deliveries(c->store, &f, add_failed, &page));
+	api_target_free(&t);
+}
+
+/* --- statistics ----------------------------------------------------------------------------- */
+
+static const char *const ranges[] = { "1h", "24h", "7d", "30d", NULL };
+
+#define HOUR_MS (INT64_C(60) * 60 * 1000)
+
+/* The present minute or hour, and those before it. */
+static int64_t range_start(const char *name, int64_t now_ms)
+{
+	static const int64_t hours[] = { 1, 24, 7 * 24, 30 * 24 };
+	size_t i = 0;
+
+	while (strcmp(ranges[i], name) != 0)
+		i++;
+	return i == 0 ? store_bucket(STORE_MINUTE, now_ms) - HOUR_MS + HOUR_MS / 60
+	              : store_bucket(STORE_HOUR, now_ms) - (hours[i] - 1) * HOUR_MS;
+}
+
+/* Percent of what has ended, never rounded up to 100. */
+static struct json_object *success_rate(const struct store_stats *s)
+{
+	int64_t ended = s->successful + s->failed, rate = ended ? s->successful * 10000 / ended : 0;
+	char text[32];
+
+	if (ended == 0)
+		return NULL;
+	snprintf(text, sizeof text, "%lld.%02lld", (long long)(rate / 100), (long long)(rate % 100));
+	return json_object_new_double_s((double)rate / 100, text);
+}
+
+static void answer_stats(struct api_call *c)
+{
+	struct store_stats s;
+	struct json_object *o;
+	enum store_status status = store_stats(c->store, c->id,
+		range_start(c->in.time_range ? c->in.time_range : "24h", c->now_ms), c->now_ms + 1, &s);
+
+	if (status == STORE_OK)
+		status = store_stats_backlog(c->store, c->id, &s);
+	if (status != STORE_OK) {
+		call_store_failed(c, status);
+		return;
+	}
+	o = json_object_new_object();
+	json_add_number(o, "total_deliveries", s.successful + s.failed + s.pending);
+	json_add_number(o, "successful_deliveries", s.successful);
+	json_add_number(o, "failed_deliveries", s.failed);
+	json_add_number(o, "pending_deliveries", s.pending);
+	json_object_object_add(o, "success_rate", success_rate(&s));
+	add_number_or_null(o, "p50_ms", s.p50_ms, -1);
+	add_number_or_null(o, "p95_ms", s.p95_ms, -1);
+	json_add_time(o, "from", s.from_ms);
+	json_add_time(o, "to", c->now_ms);
+	call_answer(c, 200, "OK", o);
+}
+
+static void stats(struct api_call *c)
+{
+	struct api_target t;
+
+	if (!call_target(c, &t))
+		return;
+	answer_stats(c);
+	api_target_free(&t);
+}
+
+/* --- one delivery --------------------------------------------------------------------------- */
+
+static int keep_delivery(void *ctx, const struct store_delivery_row *row)
+{
+	*(struct json_object **)ctx = show_delivery(row);
+	return 1;
+}
+
+static int keep_attempt(void *ctx, const struct store_attempt_row *row)
+{
+	json_object_array_add(ctx, show_attempt(row));
+	return 0;
+}
+
+/* NULL where there is none that may be seen: answered. */
+static struct json_object *find_delivery(struct api_call *c)
+{
+	struct store_filter f = { .org = c->who->org, .delivery_id = c->id, .limit = 1 };
+	struct json_object *found = NULL;
+	enum store_status status = store_list_deliveries(c->store, &f, keep_delivery, &found);
+
+	if (!found)
+		call_store_failed(c, status == STORE_OK ? STORE_NOT_FOUND : status);
+	return found;
+}
+
+static void get(struct api_call *c)
+{
+	struct store_filter f = { .org = c->who->org, .delivery_id = c->id, .oldest_first = true };
+	struct json_object *found = find_delivery(c), *attempts;
+	enum store_status status;
+
+	if (!found)
+		return;
+	attempts = json_object_new_array();
+	status = store_list_attempts(c->store, &f, keep_attempt, attempts);
+	json_object_object_add(found, "attempts", attempts);
+	if (status == STORE_OK) {
+		call_answer(c, 200, "OK", found);
+	} else {
+		json_object_put(found);
+		call_store_failed(c, status);
+	}
+}
+
+static void retry(struct api_call *c)
+{
+	struct json_object *found = find_delivery(c);
+	enum store_status status;
+
+	if (!found)
+		return;
+	json_object_put(found);
+	status = store_retry(c->store, c->id, c->now_ms);
+	if (status == STORE_NOT_FOUND) {
+		call_refuse(c, PROBLEM_CONFLICT, "The delivery is under way now: wait for its end");
+		return;
+	}
+	if (status != STORE_OK) {
+		call_store_failed(c, status);
+		return;
+	}
+	c->answer->new_work = true;
+	found = find_delivery(c);
+	if (found)
+		call_answer(c, 202, "Accepted", found);
+}
+
+/* --- recover -------------------------------------------------------------------------------- */
+
+/* Events in one commit; and how long a client waits at most until it is told how much is left. */
+#define RECOVER_STEP 200
+#define RECOVER_LIMIT_MS 10000
+
+struct recovery {
+	int64_t found, done;
+	int64_t deadline_ms;
+};
+
+static enum store_status recover_event(struct api_call *c, struct recovery *r, const char *event)
+{
+	struct store_recovery range = {
+		.target = c->id, .event = event, .since_ms = c->in.since_ms, .until_ms = c->in.until_ms,
+	};
+	int64_t n = 0, before = -1;
+	size_t step;
+	enum store_status status = store_count_recoverable(c->store, &range, &n);
+
+	r->found += n;
+	while (status == STORE_OK && n > 0 && c->in.preview <= 0 && range.after_seq != before && clock_mono_ms() < r->deadline_ms) {
+		before = range.after_seq;
+		status = store_recover(c->store, &range, c->now_ms, RECOVER_STEP, &step);
+		r->done += status == STORE_OK ? (int64_t)step : 0;
+	}
+	return status;
+}
+
+/* For each of the target's events, "a b c" or "*". */
+static enum store_status recover_events(struct api_call *c, struct recovery *r, const char *events)
+{
+	enum store_status status = STORE_OK;
+	char *copy = xstrdup(events), *rest = copy, *name;
+
+	if (strcmp(events, "*") == 0)
+		status = recover_event(c, r, NULL);
+	else
+		while (status == STORE_OK && (name = strtok_r(rest, " ", &rest)))
+			status = recover_event(c, r, name);
+	free(copy);
+	return status;
+}
+
+static void answer_recovery(struct api_call *c, const struct recovery *r)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_text(o, "webhook_id", c->id);
+	json_add_time(o, "since", c->in.since_ms);
+	json_add_time(o, "until", c->in.until_ms);
+	json_add_bool(o, "preview", c->in.preview > 0);
+	json_add_number(o, "recoverable", r->found);
+	json_add_number(o, "recovered", r->done);
+	json_add_number(o, "remaining", r->found > r->done ? r->found - r->done : 0);
+	c->answer->new_work = r->done > 0;
+	call_answer(c, 202, "Accepted", o);
+}
+
+/* Of a handler: the event that it is called for. */
+static char *events_of(const struct api_call *c, const struct api_target *t)
+{
+	size_t len = strcspn(c->id, "/");
+	bool all = strncmp(c->id, "all/", 4) == 0;
+
+	return t->webhook ? xstrdup(t->registered.events) : all ? xstrdup("*") : xstrndup(c->id, len);
+}
+
+static void recover(struct api_call *c)
+{
+	struct recovery r = { .deadline_ms = clock_mono_ms() + RECOVER_LIMIT_MS };
+	struct api_target t;
+	enum store_status status;
+	char *events;
+
+	if (c->in.until_ms && c->in.until_ms <= c->in.since_ms) {
+		fields_refuse(c->errors, "until", "wants a time later than since");
+		return;
+	}
+	if (!call_target(c, &t))
+		return;
+	if (t.inactive) {
+		call_refuse(c, PROBLEM_CONFLICT, "The handler would not run at present");
+	} else {
+		events = events_of(c, &t);
+		status = recover_events(c, &r, events);
+		free(events);
+		if (status == STORE_OK)
+			answer_recovery(c, &r);
+		else
+			call_store_failed(c, status);
+	}
+	api_target_free(&t);
+}
+
+/* --- routes --------------------------------------------------------------------------------- */
+
+static const char *const statuses[] = { "success", "failed", "pending", NULL };
+
+#define SINCE { .name = "since", .type = FIELD_TIME, .offset = IN(since_ms) }
+#define UNTIL { .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) }
+
+static const struct field log_fields[] = {
+	PAGE_FIELDS, SINCE, UNTIL,
+	{ .name = "status", .type = FIELD_CHOICE, .offset = IN(status), .choices = statuses },
+	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event) },
+};
+static const struct field stats_fields[] = {
+	{ .name = "timeRange", .type = FIELD_CHOICE, .offset = IN(time_range), .choices = ranges },
+};
+static const struct field failed_fields[] = { PAGE_FIELDS, SINCE };
+static const struct field recover_fields[] = {
+	{ .name = "since", .type = FIELD_TIME, .offset = IN(since_ms), .required = true },
+	UNTIL,
+	{ .name = "preview", .type = FIELD_BOOL, .offset = IN(preview) },
+};
+
+const struct route delivery_routes[] = {
+	{ "GET", "/v1/webhooks/{id}/logs", AUTH_READ, FIELDS(log_fields), NO_FIELDS, logs },
+	{ "GET", "/v1/webhooks/{id}/stats", AUTH_READ, FIELDS(stats_fields), NO_FIELDS, stats },
+	{ "GET", "/v1/webhooks/{id}/failed-deliveries", AUTH_READ, FIELDS(failed_fields), NO_FIELDS, failed },
+	{ "POST", "/v1/webhooks/{id}/recover", AUTH_WRITE, NO_FIELDS, FIELDS(recover_fields), recover },
+	{ "POST", "/v1/deliveries/{id}/retry", AUTH_WRITE, NO_FIELDS, NO_FIELDS, retry },
+	{ "GET", "/v1/deliveries/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },
+};
+const size_t delivery_nroutes = sizeof delivery_routes / sizeof delivery_routes[0];

@@ -1,0 +1,91 @@
+#include "lib/api/call.h"
+
+/* What became of it, in one word. */
+static const char *status_of(const struct store_event_row *row)
+{
+	return !row->expanded            ? "new"
+	       : row->failed > 0         ? "failed"
+	       : row->waiting > 0        ? "waiting"
+	       : row->deliveries == 0    ? "unhandled"
+	       : row->succeeded > 0      ? "success"
+	                                 : "canceled";
+}
+
+static struct json_object *show_event(const struct store_event_row *row)
+{
+	struct json_object *o = json_object_new_object(), *counts = json_object_new_object();
+
+	json_add_text(o, "id", row->id);
+	json_add_text(o, "event", row->event);
+	json_add_text(o, "source", row->source);
+	json_add_text(o, "timestamp", row->timestamp);
+	json_add_time(o, "received_at", row->received_ms);
+	json_add_text(o, "idempotency_key", row->idempotency_key);
+	json_add_text(o, "status", status_of(row));
+	json_add_number(counts, "total", row->deliveries);
+	json_add_number(counts, "success", row->succeeded);
+	json_add_number(counts, "failed", row->failed);
+	json_add_number(counts, "waiting", row->waiting);
+	json_object_object_add(o, "deliveries", counts);
+	return o;
+}
+
+static int add_event(void *ctx, const struct store_event_row *row)
+{
+	struct page *page = ctx;
+
+	if (!page_has_room(page))
+		return 1;
+	page_add(page, show_event(row), "e%lld", (long long)row->seq);
+	return 0;
+}
+
+static void list(struct api_call *c)
+{
+	struct store_filter f = {
+		.org = c->who->org, .event = c->in.event, .since_ms = c->in.since_ms, .until_ms = c->in.until_ms,
+		.before_seq = page_cursor(c, 'e'),
+	};
+	struct page page;
+
+	if (f.before_seq < 0)
+		return;
+	page_begin(&page, c);
+	f.limit = page.limit + 1;
+	page_end(&page, c, store_list_events(c->store, &f, add_event, &page));
+}
+
+/* With the body as it was received: text, so that not a byte of it changes. */
+static int keep_event(void *ctx, const struct store_event_row *row)
+{
+	struct json_object *o = show_event(row);
+
+	json_add_bytes(o, "body", row->body, row->body_len);
+	*(struct json_object **)ctx = o;
+	return 1;
+}
+
+static void get(struct api_call *c)
+{
+	struct store_filter f = { .org = c->who->org, .event_id = c->id, .limit = 1 };
+	struct json_object *found = NULL;
+	enum store_status status = store_list_events(c->store, &f, keep_event, &found);
+
+	if (found)
+		call_answer(c, 200, "OK", found);
+	else
+		call_store_failed(c, status == STORE_OK ? STORE_NOT_FOUND : status);
+}
+
+static const struct field list_fields[] = {
+	PAGE_FIELDS,
+	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event) },
+	{ .name = "since", .type = FIELD_TIME, .offset = IN(since_ms) },
+	{ .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) },
+};
+
+const struct route event_routes[] = {
+	{ "GET", "/v1/events", AUTH_READ, FIELDS(list_fields), NO_FIELDS, list },
+	{ "GET", "/v1/events/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },
+};
+const size_t event_nroutes = sizeof event_routes / sizeof event_routes[0];

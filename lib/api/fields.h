@@ -1,0 +1,64 @@
+/* What a request says, checked by tables: of the members of its body, and of the parameters of its query. Everything
+ * that is wrong is found, not only the first; what is not in the table is wrong too. */
+#ifndef NTRVSTA_API_FIELDS_H
+#define NTRVSTA_API_FIELDS_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+
+/* Everything that any route takes. A route's tables say which of it; the rest stays as fields_init() sets it. */
+struct input {
+	const char *url, *description, *secret;
+	struct json_object *events; /* an array of names without repetition, or of "*" alone */
+	int active, preview;        /* -1: not said */
+	int64_t overlap_s;          /* -1: not said */
+	const char *status, *event, *time_range, *cursor;
+	int64_t limit;              /* 0: not said */
+	int64_t since_ms, until_ms; /* 0: not said */
+};
+
+enum field_type {
+	FIELD_TEXT,   /* const char *; up to MAX bytes */
+	FIELD_CHOICE, /* const char *; one of CHOICES */
+	FIELD_EVENT,  /* const char *; an event's name */
+	FIELD_EVENTS, /* struct json_object *; see above */
+	FIELD_BOOL,   /* int */
+	FIELD_NUMBER, /* int64_t; MIN to MAX */
+	FIELD_TIME,   /* int64_t; RFC 3339 */
+};
+
+struct field {
+	const char *name;
+	enum field_type type;
+	size_t offset; /* in struct input */
+	bool required;
+	int64_t min, max;
+	const char *const *choices; /* NULL-terminated */
+};
+
+struct fields {
+	const struct field *items;
+	size_t n;
+};
+
+/* Note that FIELD is wrong. ERRORS is an array of {field, message}. */
+void fields_refuse(struct json_object *errors, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+void fields_init(struct input *in);
+
+/* IN points into BODY (NULL: there is none, as if it were {}) afterwards, or into TEXTS, which the caller frees.
+ * What is wrong is added to ERRORS. */
+void fields_read_body(const struct fields *f, struct json_object *body, struct input *in, struct json_object *errors);
+void fields_read_query(const struct fields *f, const char *query, struct input *in, struct json_object **texts,
+                       struct json_object *errors);
+
+/* BODY as a JSON object, the caller's to put; NULL with the reason in ERR. Stricter than JSON has to be: no name
+ * twice in one object, no NUL in a string, nothing nested deeper than 16. */
+struct json_object *fields_parse(const char *body, size_t len, struct buf *err);
+
+#endif

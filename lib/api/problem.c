@@ -1,0 +1,34 @@
+#include "lib/api/problem.h"
+
+static const struct problem problems[] = {
+	[PROBLEM_INVALID_JSON] = { 400, "Bad Request", "invalid_json", "The body is not one JSON object" },
+	[PROBLEM_UNAUTHORIZED] = { 401, "Unauthorized", "unauthorized",
+	                           "This needs an API key, as X-Ntrvsta-Api-Key or Authorization: Bearer" },
+	[PROBLEM_FORBIDDEN] = { 403, "Forbidden", "forbidden", "The scope of this API key is too small" },
+	[PROBLEM_NOT_FOUND] = { 404, "Not Found", "not_found", "There is nothing here by this name" },
+	[PROBLEM_METHOD_NOT_ALLOWED] = { 405, "Method Not Allowed", "method_not_allowed",
+	                                 "This path does not take this method" },
+	[PROBLEM_CONFLICT] = { 409, "Conflict", "conflict", "This can't be done in its present state" },
+	[PROBLEM_INVALID_FIELD] = { 422, "Unprocessable Content", "invalid_field", "A field or parameter is not usable" },
+	[PROBLEM_STORE_UNAVAILABLE] = { 503, "Service Unavailable", "store_unavailable", "The store can't be used now" },
+	[PROBLEM_STORE_FULL] = { 503, "Service Unavailable", "store_full", "There is no space left to store anything" },
+};
+
+const struct problem *problem_find(enum problem_code code)
+{
+	return &problems[code];
+}
+
+struct json_object *problem_json(const struct problem *p, const char *detail, struct json_object *errors)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "type", json_object_new_string("about:blank"));
+	json_object_object_add(o, "title", json_object_new_string(p->title));
+	json_object_object_add(o, "status", json_object_new_int((int)p->status));
+	json_object_object_add(o, "detail", json_object_new_string(detail ? detail : p->title));
+	json_object_object_add(o, "code", json_object_new_string(p->code));
+	if (errors)
+		json_object_object_add(o, "errors", errors);
+	return o;
+}
