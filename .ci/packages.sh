@@ -6,7 +6,8 @@ BUILD_PACKAGES="autoconf automake gcc libcurl4-openssl-dev libfcgi-dev libinih-d
 SERVE_PACKAGES="curl jq lighttpd"
 # shellcheck disable=SC2034
 TEST_PACKAGES="$BUILD_PACKAGES $SERVE_PACKAGES apache2 clang libapache2-mod-fcgid libclang-rt-14-dev
-	libfcgi-bin mandoc nginx-light openssl procps python3 shellcheck spawn-fcgi sqlite3 strace"
+	libfcgi-bin mandoc nginx-light openssl procps python3 python3-jsonschema python3-yaml shellcheck spawn-fcgi sqlite3
+	strace"
 
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then

@@ -18,22 +18,24 @@ static void note_skipped(void *ctx, const char *name, enum targets_skip why)
 		search->why = targets_skip_text(why);
 }
 
-/* Why the handler NAME would not run; NULL where it would. */
-static const char *why_inactive(const struct api_call *c, const char *name)
+/* Why the handler NAME would not run; NULL where it would. *THERE tells whether there is such a file. */
+static const char *why_inactive(const struct api_call *c, const char *name, bool *there)
 {
 	struct search search = { .name = name };
 	struct targets found = { 0 };
 	struct buf err = BUF_INIT;
-	bool runs = false;
+	bool runs = false, readable;
 	size_t i;
 
-	if (targets_find_all(c->conf->handlers_dir, &found, note_skipped, &search, &err))
-		search.why = "the handlers' folder can't be read";
+	readable = targets_find_all(c->conf->handlers_dir, &found, note_skipped, &search, &err) == 0;
 	for (i = 0; i < found.n && !runs; i++)
 		runs = strcmp(found.names[i], name) == 0;
+	*there = runs || search.why;
+	if (!search.why)
+		search.why = readable ? "removed" : "the handlers' folder can't be read";
 	targets_free(&found);
 	buf_free(&err);
-	return runs ? NULL : search.why ? search.why : "removed";
+	return runs ? NULL : search.why;
 }
 
 /* A handler that is gone still has a past. */
@@ -41,15 +43,16 @@ static enum store_status find_handler(struct api_call *c, struct api_target *out
 {
 	struct store_waiting waiting = { 0 };
 	enum store_status status;
+	bool there;
 
 	if (!targets_name_valid(c->id))
 		return STORE_NOT_FOUND;
-	out->inactive = why_inactive(c, c->id);
-	if (!out->inactive)
+	out->inactive = why_inactive(c, c->id, &there);
+	if (there)
 		return STORE_OK;
 	status = store_waiting_for(c->store, c->id, &waiting);
 	free(waiting.target);
-	return status == STORE_NOT_FOUND && strcmp(out->inactive, "removed") != 0 ? STORE_OK : status;
+	return status;
 }
 
 bool call_target(struct api_call *c, struct api_target *out)

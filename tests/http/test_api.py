@@ -1,0 +1,637 @@
+#!/usr/bin/env python3
+"""The management API, over FastCGI and as plain CGI. Every answer is held to doc/openapi.yaml."""
+
+import contextlib
+import json
+import os
+import re
+import sqlite3
+import sys
+import threading
+import unittest
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import fastcgi  # noqa: E402
+import ntrvsta  # noqa: E402
+import openapi  # noqa: E402
+import tap  # noqa: E402
+from ntrvsta import Site, event, wait_for  # noqa: E402
+
+QUIET = {"dispatch": {"start": "off"}, "web": {"rate_limit": "0"}}
+HOOK = {"url": "https://receiver.example.org/hooks", "events": ["session.completed"]}
+ID = "[0-9a-hjkmnp-tv-z]{26}"
+NOBODY = object()
+
+document = None if openapi.MISSING else openapi.Document()
+
+
+@unittest.skipIf(openapi.MISSING, openapi.MISSING)
+class ApiTest(unittest.TestCase):
+    cgi = False
+
+    def start(self, settings=None, handlers=None):
+        """A site whose API self.call() calls, with a key of organisation acme."""
+        merged = {section: dict(keys) for section, keys in QUIET.items()}
+        for section, keys in (settings or {}).items():
+            merged.setdefault(section, {}).update(keys)
+        self.site = Site(merged, handlers=handlers)
+        self.addCleanup(self.site.close)
+        self.program = None
+        if not self.cgi:
+            self.program = fastcgi.Program(self.site)
+            self.addCleanup(self.program.close)
+        self.key = self.make_key()
+        return self.site
+
+    def make_key(self, org="acme", scope="write"):
+        return self.site.tool("keys", "create", "--org", org, "--scope", scope, "--json")["key"]
+
+    def call(self, method, path, body=None, query="", key=None, status=None, **how):
+        """The answer, checked against the document. BODY may be bytes; KEY may be NOBODY."""
+        body = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        query = query if isinstance(query, str) else urllib.parse.urlencode(query)
+        headers = {} if key is NOBODY else {"X-Ntrvsta-Api-Key": key or self.key}
+        headers.update(how.pop("headers", {}))
+        how = {"method": method, "path": path, "query": query, "signature": None, "headers": headers, **how}
+        answer = self.program.call(body, **how) if self.program else self.site.cgi(body, **how)
+        self.assertIsNotNone(answer, "the connection ended without an answer")
+        document.check(method, path, answer)
+        if status is not None:
+            self.assertEqual(answer.status, status, answer)
+        return answer
+
+    def refused(self, status, code, *args, **how):
+        answer = self.call(*args, **how)
+        self.assertEqual((answer.status, answer.code), (status, code), answer)
+        return answer
+
+    def wrong(self, *args, **how):
+        """Names of the fields that are refused."""
+        return [e["field"] for e in self.refused(422, "invalid_field", *args, **how).json["errors"]]
+
+    def create(self, **fields):
+        return self.call("POST", "/v1/webhooks", {**HOOK, **fields}, status=201).json
+
+    def receive(self, n=1, name="session.completed"):
+        for _ in range(n):
+            body = event(name, nonce=os.urandom(8).hex())
+            answer = self.program.call(body) if self.program else self.site.cgi(body)
+            self.assertEqual(answer.status, 200, answer)
+
+    def pages(self, path, limit, **query):
+        """All rows of a list, page by page."""
+        rows, cursor = [], None
+        while True:
+            page = self.call("GET", path, query={**query, "limit": limit, **({"cursor": cursor} if cursor else {})}, status=200).json
+            self.assertLessEqual(len(page["data"]), limit)
+            self.assertIs(page["has_more"], page["next_cursor"] is not None)
+            rows += page["data"]
+            cursor = page["next_cursor"]
+            if not cursor:
+                return rows
+            self.assertEqual(len(page["data"]), limit)
+
+    def change(self, sql, *values):
+        """Change the store behind the program's back."""
+        with contextlib.closing(sqlite3.connect(self.site.db_file, timeout=20)) as db, db:
+            db.execute(sql, values)
+
+
+class Keys(ApiTest):
+    def test_who(self):
+        """no key, a wrong one, a revoked one: 401; the log says who, never the key"""
+        site = self.start()
+        self.call("GET", "/v1/webhooks", status=200)
+        self.call("GET", "/v1/webhooks", key=NOBODY, headers={"Authorization": f"bearer  {self.key}"}, status=200)
+        last = "0" if self.key[-1] != "0" else "1"
+        for key in (NOBODY, "", "x", self.key[:-1], self.key + "0", self.key[:-1] + last, self.key.upper(), "ntr_" + "0" * 8 + "_" + "0" * 40,
+                    "x" * 8192):
+            with self.subTest("none" if key is NOBODY else key[:20]):
+                headers = {} if key is NOBODY else {"X-Ntrvsta-Api-Key": key}
+                answer = self.refused(401, "unauthorized", "GET", "/v1/webhooks", key=NOBODY, headers=headers)
+                self.assertEqual(answer.headers["www-authenticate"], "Bearer")
+        self.refused(401, "unauthorized", "GET", "/v1/webhooks", key=NOBODY, headers={"Authorization": f"Basic {self.key}"})
+        self.refused(401, "unauthorized", "GET", "/v1/nowhere", key=NOBODY)
+        site.tool("keys", "revoke", self.key[:12])
+        self.refused(401, "unauthorized", "GET", "/v1/webhooks")
+        logged = self.program.logged()
+        self.assertRegex(logged, rf"security .* refused code=unauthorized status=401 key={self.key[:12]} address=127.0.0.1 method=GET path=/v1/webhooks")
+        self.assertNotIn(self.key[13:], logged)
+
+    def test_scope(self):
+        """a key that may read changes nothing; one with more may"""
+        self.start()
+        read = self.make_key(scope="read")
+        hook = self.create()["id"]
+        self.call("GET", f"/v1/webhooks/{hook}", key=read, status=200)
+        for method, path, body in (
+                ("POST", "/v1/webhooks", HOOK), ("PATCH", f"/v1/webhooks/{hook}", {"active": False}), ("DELETE", f"/v1/webhooks/{hook}", None),
+                ("POST", f"/v1/webhooks/{hook}/rotate-secret", None), ("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"}),
+                ("POST", "/v1/deliveries/dlv_0/retry", None)):
+            with self.subTest(f"{method} {path}"):
+                self.refused(403, "forbidden", method, path, body, key=read)
+        self.assertTrue(self.call("GET", f"/v1/webhooks/{hook}").json["active"])
+        self.assertIn("refused code=forbidden", self.program.logged())
+        self.call("PATCH", f"/v1/webhooks/{hook}", {"active": False}, key=self.make_key(scope="admin"), status=200)
+
+    def test_organisations(self):
+        """an organisation has nothing to do with another one's webhooks, their deliveries and counts"""
+        site = self.start(handlers={"all/10-log": "exit 0"})
+        mine = self.create()["id"]
+        other = self.make_key(org="other")
+        theirs = self.call("POST", "/v1/webhooks", {**HOOK, "active": False}, key=other, status=201).json["id"]
+        self.receive()
+        self.assertEqual(self.call("GET", "/v1/events").json["data"][0]["status"], "new")
+        self.change("INSERT INTO target (name) VALUES (?), (?), ('all/10-log')", mine, theirs)
+        for n, target in enumerate((mine, theirs, "all/10-log")):
+            self.change("INSERT INTO delivery (id, event_seq, target, state, created_ms, updated_ms)"
+                        " SELECT ?, 1, id, 'failed', 5, 5 FROM target WHERE name = ?", f"dlv_{n:026}", target)
+        self.change("UPDATE meta SET value = 1 WHERE key = 'expanded'")
+        for key, own, foreign, n in ((None, mine, theirs, 1), (other, theirs, mine, 0)):
+            ids = [row["id"] for row in self.call("GET", "/v1/webhooks", key=key).json["data"]]
+            self.assertEqual(ids, ["all/10-log", own])
+            for method, path, body in (
+                    ("GET", "", None), ("PATCH", "", {"active": True}), ("DELETE", "", None), ("GET", "/logs", None), ("GET", "/stats", None),
+                    ("GET", "/failed-deliveries", None), ("POST", "/rotate-secret", None), ("POST", "/recover", {"since": "2026-01-01T00:00:00Z"})):
+                with self.subTest(f"{method} {path} of another organisation"):
+                    self.refused(404, "not_found", method, f"/v1/webhooks/{foreign}{path}", body, key=key)
+            self.refused(404, "not_found", "GET", f"/v1/deliveries/dlv_{n:026}", key=key)
+            self.refused(404, "not_found", "POST", f"/v1/deliveries/dlv_{n:026}/retry", key=key)
+            self.call("GET", f"/v1/deliveries/dlv_{1 - n:026}", key=key, status=200)
+            self.call("GET", f"/v1/deliveries/dlv_{2:026}", key=key, status=200)
+            row = self.call("GET", "/v1/events", key=key).json["data"][0]
+            self.assertEqual((row["status"], row["deliveries"]), ("failed", {"total": 2, "success": 0, "failed": 2, "waiting": 0}))
+        self.change("UPDATE event SET org = 'other'")
+        self.assertEqual(self.call("GET", "/v1/events").json["data"], [])
+        self.assertEqual(len(self.call("GET", "/v1/events", key=other).json["data"]), 1)
+        self.assertEqual(self.call("GET", f"/v1/webhooks/{mine}/failed-deliveries").json["data"], [])
+        self.assertEqual(len(site.tool("failed", "--json")["data"]), 3)
+
+
+class Webhooks(ApiTest):
+    def test_life(self):
+        """created, shown, changed, its secret rotated, deleted; the secret is said twice and nowhere else"""
+        site = self.start()
+        made = self.create(description="ATS \u00e4", active=False)
+        self.assertRegex(made["id"], rf"\Awh_{ID}\Z")
+        self.assertRegex(made["secret"], r"\Awhsec_[A-Za-z0-9+/]{43}=\Z")
+        secret = made.pop("secret")
+        self.assertEqual((made["kind"], made["url"], made["events"], made["active"], made["description"]),
+                         ("webhook", HOOK["url"], HOOK["events"], False, "ATS \u00e4"))
+        path = f"/v1/webhooks/{made['id']}"
+        self.assertEqual(self.call("GET", path, status=200).json, made)
+        changed = self.call("PATCH", path, {"active": True, "events": ["*"], "description": "", "url": "https://b.example.org"}, status=200).json
+        self.assertEqual((changed["url"], changed["events"], changed["active"], changed["description"]), ("https://b.example.org/", ["*"], True, None))
+        self.assertEqual(self.call("PATCH", path, {}, status=200).json["url"], "https://b.example.org/")
+        self.assertEqual(self.call("GET", "/v1/webhooks").json["data"][0]["events"], ["*"])
+        turned = self.call("POST", f"{path}/rotate-secret", {"secret": "plain-secret-1", "overlap_seconds": 60}, status=200).json
+        self.assertEqual(turned["secret"], "plain-secret-1")
+        secrets = self.call("GET", path).json["secrets"]
+        self.assertEqual([s["expires_at"] for s in secrets], [None, turned["previous_until"]])
+        again = self.call("POST", f"{path}/rotate-secret", status=200).json["secret"]
+        for answer in (self.call("GET", path), self.call("GET", "/v1/webhooks"), self.call("PATCH", path, {"active": True})):
+            for hidden in (secret, again, "plain-secret-1"):
+                self.assertNotIn(hidden.encode(), answer.body)
+        self.call("DELETE", path, status=204)
+        for method in ("GET", "DELETE", "PATCH"):
+            self.refused(404, "not_found", method, path, {} if method == "PATCH" else None)
+        with contextlib.closing(sqlite3.connect(site.db_file)) as db:
+            self.assertEqual(db.execute("SELECT count(*) FROM webhook_secret").fetchone(), (0,))
+
+    def test_create_fields(self):
+        """each field: what it takes and what it doesn't; all that is wrong is named at once"""
+        self.start()
+        for fields, names in (
+                ({"url": 1}, ["url"]), ({"url": None}, ["url"]), ({"url": ""}, ["url"]), ({"url": "https://x/" + "a" * 2048}, ["url"]),
+                ({"url": "http://a.example.org"}, ["url"]), ({"url": "ftp://a.example.org"}, ["url"]), ({"url": "https://u:p@a.example.org"}, ["url"]),
+                ({"url": "https://a.example.org/#x"}, ["url"]), ({"url": "https://127.0.0.1/"}, ["url"]), ({"url": "https://[::1]/"}, ["url"]),
+                ({"url": "https://0x7f.1/"}, ["url"]), ({"url": "https://a.example.org:0/"}, ["url"]), ({"url": "https://a.example.org:70000/"}, ["url"]),
+                ({"url": "file:///etc/passwd"}, ["url"]), ({"url": "handlers/all/x"}, ["url"]),
+                ({"events": []}, ["events"]), ({"events": "*"}, ["events"]), ({"events": ["*", "a"]}, ["events"]), ({"events": ["a", "a"]}, ["events"]),
+                ({"events": [1]}, ["events"]), ({"events": [None]}, ["events"]), ({"events": ["../x"]}, ["events"]), ({"events": ["A"]}, ["events"]),
+                ({"events": [f"e{n}" for n in range(101)]}, ["events"]), ({"events": {"a": 1}}, ["events"]),
+                ({"active": "yes"}, ["active"]), ({"active": 1}, ["active"]), ({"active": None}, ["active"]),
+                ({"description": "x" * 501}, ["description"]), ({"description": []}, ["description"]),
+                ({"secret": ""}, ["secret"]), ({"secret": "a b"}, ["secret"]), ({"secret": "whsec_%%"}, ["secret"]), ({"secret": "x" * 257}, ["secret"]),
+                ({"id": "wh_1"}, ["id"]), ({"org": "other"}, ["org"]), ({"path": "/bin/sh"}, ["path"]), ({"": 1}, [""]), ({"a" * 900: 1}, ["a" * 64]),
+                ({"url": 1, "events": 2, "nope": 3, "active": 4}, ["url", "events", "nope", "active"])):
+            with self.subTest(str(fields)[:80]):
+                self.assertEqual(sorted(self.wrong("POST", "/v1/webhooks", {**HOOK, **fields})), sorted(names))
+        self.assertEqual(sorted(self.wrong("POST", "/v1/webhooks", {})), ["events", "url"])
+        self.assertEqual(sorted(self.wrong("POST", "/v1/webhooks")), ["events", "url"])
+        self.assertEqual(self.wrong("POST", "/v1/webhooks", HOOK, query="a=1"), ["a"])
+        self.assertEqual(self.call("GET", "/v1/webhooks").json["data"], [])
+        for fields in ({"events": [f"e{n}" for n in range(100)]}, {"events": ["unheard.of"]}, {"description": ""}, {"secret": "s"},
+                       {"url": "https://93.184.216.34:8443/x?y=z"}):
+            with self.subTest(f"taken: {fields}"[:80]):
+                self.create(**fields)
+
+    def test_bodies(self):
+        """what is no JSON object, or hides something, is refused before it is looked at"""
+        self.start()
+        for text in (b"[]", b"1", b"null", b'"x"', b"{", b"{}x", b"{'url':1}", b'{"url":NaN}', b'{"url":1,}', b'{"url":"\xff"}', b'{"url":"a\nb"}',
+                     b'{"url":"a","url":"b"}', b'{"events":[{"a":1,"a":2}]}', b'{"url":"a\\u0000b"}', b'{"u\\u0000":1}', b'{"a":' + b"[" * 20 + b"]" * 20 + b"}",
+                     b'{"url":01}'):
+            with self.subTest(repr(text[:40])):
+                self.refused(400, "invalid_json", "POST", "/v1/webhooks", text)
+        self.call("POST", "/v1/webhooks", b'{"url":"https://a.example.org/","events":["*"],"description":"\\\\u0000:"}', status=201)
+        self.refused(415, "unsupported_media_type", "POST", "/v1/webhooks", HOOK, content_type="text/plain")
+        self.refused(415, "unsupported_media_type", "POST", "/v1/webhooks", HOOK, content_type=None)
+        self.call("POST", "/v1/webhooks", HOOK, content_type="application/json; charset=utf-8", status=201)
+        self.refused(413, "body_too_large", "POST", "/v1/webhooks", b" " * (256 * 1024 + 1))
+        self.refused(400, "invalid_json", "POST", "/v1/webhooks", b" " * (256 * 1024))
+        self.refused(400, "bad_length", "POST", "/v1/webhooks", b"{}", length="-1")
+
+    def test_update_fields(self):
+        """a change is all or nothing, and takes no secret"""
+        self.start()
+        path = f"/v1/webhooks/{self.create()['id']}"
+        before = self.call("GET", path).json
+        for fields, names in (({"active": False, "url": "x"}, ["url"]), ({"secret": "abc"}, ["secret"]), ({"id": "x"}, ["id"]), ({"url": None}, ["url"]),
+                              ({"events": []}, ["events"])):
+            with self.subTest(str(fields)):
+                self.assertEqual(self.wrong("PATCH", path, fields), names)
+        for fields in ({"overlap_seconds": -1}, {"overlap_seconds": 2592001}, {"overlap_seconds": 1.5}, {"overlap_seconds": "1"},
+                       {"overlap_seconds": 10 ** 30}):
+            with self.subTest(str(fields)):
+                self.assertEqual(self.wrong("POST", f"{path}/rotate-secret", fields), ["overlap_seconds"])
+        self.assertEqual(self.call("GET", path).json, before)
+
+    def test_changes_at_once(self):
+        """two changes of different fields at once: neither undoes the other"""
+        self.start()
+        path = f"/v1/webhooks/{self.create()['id']}"
+        for n in range(10):
+            changes = ({"description": f"d{n}"}, {"events": [f"e{n}"]})
+            threads = [threading.Thread(target=self.call, args=("PATCH", path, c)) for c in changes]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            now = self.call("GET", path).json
+            self.assertEqual((now["description"], now["events"]), (f"d{n}", [f"e{n}"]))
+
+    def test_handlers(self):
+        """handlers are listed beside webhooks, by name, and can't be made, changed or located"""
+        site = self.start(handlers={"all/10-log": "exit 0", "session.completed/20-x": "exit 0", "session.completed/old": "exit 0"})
+        os.chmod(os.path.join(site.handlers, "session.completed/old"), 0o644)
+        hook = self.create()["id"]
+        rows = self.call("GET", "/v1/webhooks", status=200).json["data"]
+        self.assertEqual([(r["id"], r["kind"], r["events"]) for r in rows],
+                         [("all/10-log", "handler", ["*"]), ("session.completed/20-x", "handler", ["session.completed"]),
+                          (hook, "webhook", ["session.completed"])])
+        self.assertEqual(self.call("GET", "/v1/webhooks/all/10-log", status=200).json, rows[0])
+        off = self.call("GET", "/v1/webhooks/session.completed/old", status=200).json
+        self.assertEqual((off["active"], off["inactive_reason"]), (False, "not executable (chmod +x)"))
+        for method, path, body in (("PATCH", "", {"active": False}), ("DELETE", "", None), ("POST", "/rotate-secret", None)):
+            self.refused(409, "conflict", method, f"/v1/webhooks/all/10-log{path}", body)
+        for name in ("all/11", "..", "../secret", "/etc/passwd", "all/../../secret", "all", ".hidden", "wh_" + "0" * 26):
+            with self.subTest(name):
+                self.refused(404, "not_found", "GET", f"/v1/webhooks/{name}")
+        for answer in (self.call("GET", "/v1/webhooks"), self.call("GET", "/v1/webhooks/session.completed/old")):
+            self.assertNotIn(site.root.encode(), answer.body)
+
+    def test_pages(self):
+        """every row comes once, also where rows are added and removed between the pages"""
+        self.start(handlers={f"all/{n}": "exit 0" for n in "abc"})
+        made = [self.create()["id"] for _ in range(7)]
+        whole = ["all/a", "all/b", "all/c", *made]
+        for limit in (1, 2, 3, 4, 9, 10, 250):
+            with self.subTest(f"limit {limit}"):
+                self.assertEqual([r["id"] for r in self.pages("/v1/webhooks", limit)], whole)
+        first = self.call("GET", "/v1/webhooks", query="limit=5").json
+        self.call("DELETE", f"/v1/webhooks/{made[1]}", status=204)  # the last one of that page
+        later = self.create()["id"]
+        rest = self.call("GET", "/v1/webhooks", query={"cursor": first["next_cursor"]}).json
+        self.assertEqual([r["id"] for r in first["data"] + rest["data"]], [*whole, later])
+        for query, names in (("limit=0", ["limit"]), ("limit=251", ["limit"]), ("limit=-1", ["limit"]), ("limit=x", ["limit"]), ("limit=", ["limit"]),
+                             ("limit=1&limit=1", ["limit"]), ("cursor=", ["cursor"]), ("cursor=%00", ["cursor"]), ("cursor=..%2Fx", ["cursor"]),
+                             ("lim%69t=300", ["limit"]), ("limit=%zz", ["limit"]), ("x", ["x"]), ("%ff=1", ["\ufffd"]), ("a+b=1&c=2", ["a b", "c"])):
+            with self.subTest(query):
+                self.assertEqual(self.wrong("GET", "/v1/webhooks", query=query), names)
+        self.call("GET", "/v1/webhooks", query="&limit=1&", status=200)
+
+
+class Deliveries(ApiTest):
+    def test_logs_and_stats(self):
+        """what a handler did: logs by status, counts, failed deliveries, one delivery with its output"""
+        site = self.start({"handlers": {"retry_schedule": "1h"}}, handlers={
+            "session.completed/ok": "echo fine", "session.completed/bad": "printf 'no\\377\\0way'; exit 100", "session.completed/later": "exit 1"})
+        self.receive(3)
+        site.dispatch_once()
+        ok, bad, later = (f"/v1/webhooks/session.completed/{name}" for name in ("ok", "bad", "later"))
+        rows = self.call("GET", f"{ok}/logs", status=200).json["data"]
+        self.assertEqual([(r["status"], r["attempt"], r["exit_code"], r["output"]) for r in rows], [("success", 1, 0, "fine\n")] * 3)
+        self.assertEqual(rows, sorted(rows, key=lambda r: r["started_at"], reverse=True))
+        self.assertEqual([r["status"] for r in self.call("GET", f"{later}/logs").json["data"]], ["pending"] * 3 + ["failed"] * 3)
+        waiting = self.call("GET", f"{later}/logs", query="status=pending").json["data"]
+        self.assertEqual([(r["attempt"], r["started_at"], r["next_attempt_at"] is not None) for r in waiting], [(2, None, True)] * 3)
+        self.assertEqual(len(self.call("GET", f"{later}/logs", query="status=failed").json["data"]), 3)
+        for query, n in (("status=success", 0), ("event=session.completed", 6), ("event=other", 0), ("since=2100-01-01T00:00:00Z", 0),
+                         ("until=2100-01-01T00:00:00Z", 6), ("until=2000-01-01T00:00:00%2B02:00", 0)):
+            with self.subTest(query):
+                self.assertEqual(len(self.call("GET", f"{later}/logs", query=query, status=200).json["data"]), n)
+        self.assertEqual(self.wrong("GET", f"{ok}/logs", query="status=done&event=A&since=yesterday&until=2026&cursor=x1&limit=9&a=1"),
+                         ["status", "event", "since", "until", "a"])
+        self.assertEqual(self.wrong("GET", f"{ok}/logs", query="cursor=x1"), ["cursor"])
+        for limit in (1, 2, 4, 6):
+            with self.subTest(f"pages of {limit}"):
+                self.assertEqual(self.pages(f"{later}/logs", limit), self.call("GET", f"{later}/logs").json["data"])
+        stats = self.call("GET", f"{bad}/stats", status=200).json
+        self.assertEqual([stats[k] for k in ("total_deliveries", "successful_deliveries", "failed_deliveries", "pending_deliveries", "success_rate")],
+                         [3, 0, 3, 0, 0])
+        self.assertEqual(self.call("GET", f"{ok}/stats", query="timeRange=1h").json["success_rate"], 100)
+        self.assertEqual([self.call("GET", f"{later}/stats", query="timeRange=30d").json[k] for k in ("pending_deliveries", "success_rate")], [3, None])
+        self.assertEqual(self.wrong("GET", f"{ok}/stats", query="timeRange=2h"), ["timeRange"])
+        failed = self.call("GET", f"{bad}/failed-deliveries", status=200).json["data"]
+        self.assertEqual([(r["error_code"], r["retry_count"]) for r in failed], [("permanent", 0)] * 3)
+        self.assertEqual(self.pages(f"{bad}/failed-deliveries", 2), failed)
+        self.assertEqual(self.call("GET", f"{bad}/failed-deliveries", query="since=2100-01-01T00:00:00Z").json["data"], [])
+        one = self.call("GET", f"/v1/deliveries/{failed[0]['id']}", status=200).json
+        self.assertEqual((one["status"], one["attempt_count"], [a["output"] for a in one["attempts"]]), ("failed", 1, ["no\ufffd\0way"]))
+        self.refused(404, "not_found", "GET", "/v1/deliveries/dlv_" + "0" * 26)
+
+    def test_pages_while_rows_come(self):
+        """rows that come between two pages of logs and events neither repeat nor push out others"""
+        site = self.start(handlers={"all/x": "exit 0"})
+        self.receive(6)
+        site.dispatch_once()
+        for path in ("/v1/webhooks/all/x/logs", "/v1/events"):
+            with self.subTest(path):
+                before = self.call("GET", path).json["data"]
+                first = self.call("GET", path, query="limit=4").json
+                self.receive(3)
+                site.dispatch_once()
+                rest = self.call("GET", path, query={"cursor": first["next_cursor"]}).json
+                self.assertEqual([r["event_id" if "event_id" in r else "id"] for r in first["data"] + rest["data"]],
+                                 [r["event_id" if "event_id" in r else "id"] for r in before])
+
+    def test_retry(self):
+        """a delivery begins anew, unless it is under way, and the dispatcher is told"""
+        site = self.start(handlers={"all/x": "exit 100"})
+        self.receive()
+        site.dispatch_once()
+        ident = self.call("GET", "/v1/webhooks/all/x/failed-deliveries").json["data"][0]["id"]
+        answer = self.call("POST", f"/v1/deliveries/{ident}/retry", status=202).json
+        self.assertEqual((answer["status"], answer["attempt_count"]), ("pending", 0))
+        self.call("POST", f"/v1/deliveries/{ident}/retry", {}, status=202)
+        self.change("UPDATE delivery SET state = 'running'")
+        self.refused(409, "conflict", "POST", f"/v1/deliveries/{ident}/retry")
+        self.change("UPDATE delivery SET state = 'failed'")
+        self.assertEqual(self.wrong("POST", f"/v1/deliveries/{ident}/retry", {"x": 1}), ["x"])
+        self.refused(404, "not_found", "POST", "/v1/deliveries/dlv_" + "0" * 26 + "/retry")
+        site.handler("all/x", "exit 0")
+        site.start_dispatcher()
+        self.call("POST", f"/v1/deliveries/{ident}/retry", status=202)
+        wait_for(lambda: self.call("GET", f"/v1/deliveries/{ident}").json["status"] == "success", what="the delivery runs")
+
+    def test_recover(self):
+        """all that a handler has not done is delivered again; a preview only counts"""
+        site = self.start(handlers={"session.completed/bad": "exit 100"})
+        self.receive(3)
+        self.receive(2, name="other.event")
+        site.dispatch_once()
+        path = "/v1/webhooks/session.completed/bad/recover"
+        since = {"since": "2026-01-01T00:00:00Z"}
+        answer = self.call("POST", path, {**since, "preview": True}, status=202).json
+        self.assertEqual((answer["recoverable"], answer["recovered"], answer["remaining"]), (3, 0, 3))
+        self.assertEqual(self.call("GET", "/v1/webhooks/session.completed/bad/stats").json["pending_deliveries"], 0)
+        answer = self.call("POST", path, {**since, "until": "2100-01-01T00:00:00Z"}, status=202).json
+        self.assertEqual((answer["recoverable"], answer["recovered"], answer["remaining"]), (3, 3, 0))
+        self.assertEqual(self.call("GET", "/v1/webhooks/session.completed/bad/stats").json["pending_deliveries"], 3)
+        self.assertEqual(self.call("POST", path, since, status=202).json["recovered"], 0)
+        hook = self.create(events=["session.completed", "other.event"], active=False)["id"]
+        answer = self.call("POST", f"/v1/webhooks/{hook}/recover", since, status=202).json
+        self.assertEqual((answer["webhook_id"], answer["recovered"]), (hook, 5))
+        for body, names in (({}, ["since"]), ({"since": "2h"}, ["since"]), ({**since, "until": "2025-01-01T00:00:00Z"}, ["until"]),
+                            ({**since, "preview": 1}, ["preview"]), ({**since, "event": "a"}, ["event"])):
+            with self.subTest(str(body)):
+                self.assertEqual(self.wrong("POST", path, body), names)
+        os.unlink(os.path.join(site.handlers, "session.completed/bad"))
+        self.refused(409, "conflict", "POST", path, since)
+        self.assertEqual(self.call("GET", "/v1/webhooks/session.completed/bad").json["inactive_reason"], "removed")
+
+    def test_delete_cancels(self):
+        """what waits for a webhook that is deleted is canceled"""
+        site = self.start()
+        hook = self.create(active=False)["id"]
+        self.receive(2)
+        site.dispatch_once()
+        self.assertEqual(self.call("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"}).json["recovered"], 2)
+        self.call("DELETE", f"/v1/webhooks/{hook}", status=204)
+        with contextlib.closing(sqlite3.connect(site.db_file)) as db:
+            self.assertEqual(db.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall(), [("canceled", 2)])
+
+
+class Events(ApiTest):
+    def test_events(self):
+        """events, newest first, narrowed by name and time; one with its body, byte for byte"""
+        site = self.start()
+        odd = b' {"event" : "session.completed",\n\t"data":{"name":"Zo\xc3\xab \\u5c71","x":1.50e+3, "x":2}}\r\n'
+        self.receive(2, name="other.event")
+        ident = self.program.call(odd, headers={"X-Ntrvsta-Idempotency-Key": "k1"}).json["id"]
+        rows = self.call("GET", "/v1/events", status=200).json["data"]
+        self.assertEqual([r["event"] for r in rows], ["session.completed", "other.event", "other.event"])
+        self.assertEqual((rows[0]["id"], rows[0]["status"], rows[0]["idempotency_key"], rows[0]["source"]), (ident, "new", "k1", "ntrvsta"))
+        site.dispatch_once()
+        self.assertEqual(self.call("GET", "/v1/events").json["data"][0]["status"], "unhandled")
+        one = self.call("GET", f"/v1/events/{ident}", status=200).json
+        self.assertEqual(one["body"].encode(), odd)
+        for query, n in (("event=other.event", 2), ("event=none", 0), ("since=2100-01-01T00:00:00Z", 0), ("until=2100-01-01T00:00:00Z", 3)):
+            with self.subTest(query):
+                self.assertEqual(len(self.call("GET", "/v1/events", query=query, status=200).json["data"]), n)
+        self.assertEqual(self.pages("/v1/events", 2), self.call("GET", "/v1/events").json["data"])
+        self.assertEqual(self.wrong("GET", "/v1/events", query="status=failed&cursor=a1"), ["status"])
+        self.assertEqual(self.wrong("GET", "/v1/events", query="cursor=a1"), ["cursor"])
+        self.refused(404, "not_found", "GET", "/v1/events/evt_" + "0" * 26)
+
+
+class Http(ApiTest):
+    def test_methods(self):
+        """other methods get 405 with those that are allowed; a HEAD has the length and no body"""
+        self.start(handlers={"all/x": "exit 0"})
+        hook = self.create()["id"]
+        for path, allow in ((f"/v1/webhooks/{hook}", "GET, HEAD, PATCH, DELETE"), ("/v1/webhooks", "GET, HEAD, POST"),
+                            (f"/v1/webhooks/{hook}/rotate-secret", "POST"), ("/healthz", "GET, HEAD")):
+            for method in ("PUT", "OPTIONS", "", "get"):
+                with self.subTest(f"{method} {path}"):
+                    self.assertEqual(self.refused(405, "method_not_allowed", method, path).headers["allow"], allow)
+        for path in (f"/v1/webhooks/{hook}", "/v1/webhooks", "/v1/events", "/healthz"):
+            with self.subTest(f"HEAD {path}"):
+                answer = self.call("HEAD", path, status=200)
+                self.assertEqual(answer.body, b"")
+                self.assertEqual(answer.headers["content-length"], str(len(self.call("GET", path).body)))
+
+    def test_paths(self):
+        """the path decides, whatever the web server calls its parts"""
+        self.start({"web": {"base": "/hooks"}})
+        for script, path, status in (("", "/hooks/v1/webhooks", 200), ("/hooks", "/v1/webhooks", 200), ("/hooks/v1/webhooks", None, 200),
+                                     ("/cgi-bin/x", "/hooks/v1/webhooks/", 200), ("", "/v1/webhooks", 404), ("", "/hooks/v1", 404), ("", "/hooks/v2/webhooks", 404),
+                                     ("", "/hooks/v1//webhooks", 404), ("", "/hooks/v1/webhooks//", 404), ("", "/hooks/v1/webhooks/x/y/z/nope", 404)):
+            with self.subTest(f"{script} {path}"):
+                answer = self.program.call(b"", method="GET", script=script, path=path, signature=None, headers={"X-Ntrvsta-Api-Key": self.key})
+                self.assertEqual((answer.status, answer.json.get("code")), (status, None if status == 200 else "not_found"), answer)
+
+    def test_off(self):
+        """api = off: nobody is served, also with a key; /healthz is"""
+        site = self.start({"web": {"api": "off"}})
+        answer = self.program.call(b"", method="GET", path="/v1/webhooks", signature=None, headers={"X-Ntrvsta-Api-Key": self.key})
+        self.assertEqual((answer.status, answer.code), (404, "not_found"))
+        self.call("GET", "/healthz", key=NOBODY, status=200)
+        site.configure({"web": {"api": "on"}})
+        wait_for(lambda: self.program.call(b"", method="GET", path="/v1/webhooks", signature=None,
+                                           headers={"X-Ntrvsta-Api-Key": self.key}).status == 200, what="a changed setting")
+
+    def test_rate_limit(self):
+        """too many requests from one address: 429, before a key is looked at"""
+        self.start({"web": {"rate_limit": "1/s"}})
+        answers = [self.call("GET", "/v1/webhooks", key=NOBODY) for _ in range(6)]
+        self.assertEqual({a.status for a in answers}, {401, 429})
+        self.assertRegex(answers[-1].headers["retry-after"], r"\A[1-9]\d*\Z")
+
+    def test_health(self):
+        """/healthz says whether events can be stored, to everybody"""
+        site = self.start()
+        self.assertEqual(self.call("GET", "/healthz", key=NOBODY, status=200).json, {"status": "ok"})
+        good = site.settings["source ntrvsta"]["secret_file"]
+        site.configure({"source ntrvsta": {"secret_file": "missing"}})
+        os.rename(site.secret_file, site.secret_file + ".away")
+        wait_for(lambda: self.call("GET", "/healthz", key=NOBODY).status == 503, what="503 without a secret")
+        self.refused(503, "not_configured", "GET", "/healthz", key=NOBODY)
+        os.rename(site.secret_file + ".away", site.secret_file)
+        site.configure({"source ntrvsta": {"secret_file": good}})
+        wait_for(lambda: self.call("GET", "/healthz", key=NOBODY).status == 200, what="200 again")
+
+    def test_store_gone(self):
+        """a database that can't be used: 503 with Retry-After, and all is well once it can"""
+        site = self.start()
+        self.call("GET", "/v1/webhooks", status=200)
+        site.configure({"store": {"url": "sqlite:elsewhere/x.db"}})
+        wait_for(lambda: self.call("GET", "/v1/webhooks").status == 503, what="503 without a store")
+        self.refused(503, "store_unavailable", "GET", "/healthz", key=NOBODY)
+        site.configure({"store": {"url": "sqlite:state/ntrvsta.db"}})
+        wait_for(lambda: self.call("GET", "/v1/webhooks").status == 200, what="the store again")
+
+    def test_slow_body(self):
+        """a body that comes slowly, and one that never comes, keep nobody else waiting"""
+        self.start()
+        body = json.dumps(HOOK).encode()
+        whole = fastcgi.encode(self.site.request(body, method="POST", path="/v1/webhooks", signature=None,
+                                                 headers={"X-Ntrvsta-Api-Key": self.key}), body)
+        with self.program.connect() as slow, self.program.connect() as dead:
+            dead.send(whole[:-40])
+            slow.send(whole[:-60])
+            self.call("GET", "/v1/webhooks", status=200)
+            slow.send(whole[-60:])
+            answer = slow.answer()
+            self.assertEqual(answer.status, 201, answer)
+
+    def test_kept_connection(self):
+        """requests one after the other on a kept connection, events and the API in turns"""
+        self.start()
+        with self.program.connect() as c:
+            for n in range(5):
+                params = self.site.request(b"", method="GET", path="/v1/webhooks", signature=None, headers={"X-Ntrvsta-Api-Key": self.key})
+                self.assertEqual(c.call(params, keep=True).status, 200)
+                body = event(n=n)
+                self.assertEqual(c.call(self.site.request(body), body, keep=True).status, 200)
+
+    def test_many_at_once(self):
+        """more clients than workers: each is answered, events meanwhile too"""
+        self.start({"web": {"threads": "2"}})
+        answers = []
+
+        def work(n):
+            answers.append(self.call("POST", "/v1/webhooks", {**HOOK, "description": str(n)}).status)
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(24)]
+        for thread in threads:
+            thread.start()
+        self.receive(5)
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, [201] * 24)
+        self.assertEqual(len(self.pages("/v1/webhooks", 7)), 24)
+
+
+class Cgi(ApiTest):
+    cgi = True
+
+    def test_cgi(self):
+        """as plain CGI: the same answers; a retry starts a dispatcher"""
+        site = self.start({"dispatch": {"start": "auto"}}, handlers={"all/x": '[ -e "$OUT/go" ] || exit 100'})
+        self.refused(401, "unauthorized", "GET", "/v1/webhooks", key=NOBODY)
+        self.refused(413, "body_too_large", "POST", "/v1/webhooks", b" " * (256 * 1024 + 1))
+        self.refused(400, "short_body", "POST", "/v1/webhooks", b"{}", length="9")
+        self.assertEqual(self.wrong("POST", "/v1/webhooks", {"nope": 1}), ["url", "events", "nope"])
+        hook = self.create(active=False)["id"]
+        self.assertEqual(self.call("HEAD", f"/v1/webhooks/{hook}", status=200).body, b"")
+        self.call("DELETE", f"/v1/webhooks/{hook}", status=204)
+        self.call("GET", "/healthz", key=NOBODY, status=200)
+        self.receive()
+        failed = "/v1/webhooks/all/x/failed-deliveries"
+        ident = wait_for(lambda: self.call("GET", failed).json["data"], what="a failed delivery")[0]["id"]
+        open(os.path.join(site.out, "go"), "w").close()
+        self.call("POST", f"/v1/deliveries/{ident}/retry", status=202)
+        wait_for(lambda: self.call("GET", f"/v1/deliveries/{ident}").json["status"] == "success", what="the delivery")
+
+    def test_links(self):
+        """ntrvsta-fcgi links no libcurl"""
+        with open(ntrvsta.FCGI, "rb") as f:
+            self.assertNotIn(b"libcurl.so", re.sub(rb"libcurl\.so\.4( is missing|\0)", b"", f.read()))
+
+
+class Document(ApiTest):
+    def test_routes(self):
+        """the program's routes are those of the document"""
+        routes = set()
+        for name in ("webhooks.c", "deliveries.c", "events.c"):
+            text = ntrvsta.read_file(os.path.join(ntrvsta.SRCDIR, "lib", "api", name)).decode()
+            routes |= set(re.findall(r'^\t\{ "([A-Z]+)", "([^"]+)", AUTH_', text, re.M))
+        self.assertEqual(routes | {("GET", "/healthz")}, document.operations())
+
+    def test_fields(self):
+        """the program's parameters and fields are those of the document"""
+        self.start(handlers={"all/x": "exit 0"})
+        hook = self.create()["id"]
+        known = r"is not known here; known: (.*)"
+
+        def names(answer):
+            message = next(e["message"] for e in answer.json["errors"] if e["field"] == "nope")
+            found = re.fullmatch(known, message).group(1)
+            return set() if found == "none" else set(found.split(", "))
+        for method, path in sorted(document.operations() - {("GET", "/healthz")}):
+            with self.subTest(f"{method} {path}"):
+                where = path.replace("{id}", hook)
+                members, required = document.members(method, path)
+                self.assertEqual(names(self.call(method, where, {"nope": 1}, query="")), members)
+                self.assertEqual(names(self.call(method, where, query="nope=1")), document.parameters(method, path))
+                if required:
+                    fields = self.wrong(method, where, {})
+                    self.assertEqual(set(fields), required)
+
+    def test_seen(self):
+        """every documented operation can succeed, as documented"""
+        self.start(handlers={"all/x": "exit 100"})
+        self.receive()
+        self.site.dispatch_once()
+        ident = self.call("GET", "/v1/webhooks/all/x/failed-deliveries").json["data"][0]["id"]
+        self.call("GET", f"/v1/deliveries/{ident}")
+        self.call("POST", f"/v1/deliveries/{ident}/retry")
+        self.call("GET", "/v1/events/" + self.call("GET", "/v1/events").json["data"][0]["id"])
+        hook = self.create()["id"]
+        self.call("GET", "/healthz")
+        self.call("GET", "/v1/webhooks")
+        for path in ("", "/logs", "/stats"):
+            self.call("GET", f"/v1/webhooks/{hook}{path}")
+        self.call("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"})
+        self.call("POST", f"/v1/webhooks/{hook}/rotate-secret")
+        self.call("PATCH", f"/v1/webhooks/{hook}", {})
+        self.call("DELETE", f"/v1/webhooks/{hook}")
+        succeeded = {(method, path) for method, path, status in document.seen if status < 300}
+        self.assertEqual(document.operations() - succeeded, set())
+
+
+if __name__ == "__main__":
+    tap.main()
