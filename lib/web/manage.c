@@ -17,17 +17,34 @@ static const char *or_empty(const char *s)
 
 /* --- the path ------------------------------------------------------------------------------ */
 
-/* PATH without the configured base and one slash at the end. False where it is not ours. */
-static bool behind_base(const struct conf *conf, const char *path, struct buf *out)
+/* Is PATH, without LEN bytes of PREFIX in front and one slash at the end, ours? */
+static bool behind(const struct conf *conf, const char *prefix, size_t len, const char *path, struct buf *out)
 {
-	size_t base_len = strlen(conf->web_base);
-
 	buf_reset(out);
-	if (strncmp(path, conf->web_base, base_len) == 0)
-		buf_adds(out, path + base_len);
+	if (strncmp(path, prefix, len) == 0)
+		buf_adds(out, path + len);
 	if (out->len > 1 && out->data[out->len - 1] == '/')
 		out->data[--out->len] = '\0';
 	return strcmp(buf_str(out), health_path) == 0 || (conf->web_api && api_owns(buf_str(out)));
+}
+
+/* Below the base; or beside a source, so that a mount at /webhooks has /webhooks/v1, whether its web server tells
+ * where it ends or not. */
+static bool is_ours(const struct conf *conf, const char *path, struct buf *out)
+{
+	size_t base_len = strlen(conf->web_base), i;
+
+	if (behind(conf, conf->web_base, base_len, path, out))
+		return true;
+	if (strncmp(path, conf->web_base, base_len) != 0)
+		return false;
+	for (i = 0; i < conf->nsources; i++) {
+		const char *source = conf->sources[i].path;
+
+		if (behind(conf, source, (size_t)(strrchr(source, '/') - source), path + base_len, out))
+			return true;
+	}
+	return false;
 }
 
 /* As for sources: the whole path counts first, then what is behind the mount. */
@@ -38,7 +55,7 @@ static bool find_path(const struct exchange *x, struct buf *out)
 
 	buf_adds(&whole, or_empty(x->head.script_name));
 	buf_adds(&whole, or_empty(x->head.path_info));
-	ours = behind_base(x->conf, buf_str(&whole), out) || behind_base(x->conf, or_empty(x->head.path_info), out);
+	ours = is_ours(x->conf, buf_str(&whole), out) || is_ours(x->conf, or_empty(x->head.path_info), out);
 	buf_free(&whole);
 	return ours;
 }

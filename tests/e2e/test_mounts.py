@@ -99,6 +99,29 @@ class Mount(unittest.TestCase):
         self.assertEqual(answer.status, 200, answer)
         self.assertNotIn(b"evil", site.output("env." + answer.json["id"]))
 
+    def test_api(self):
+        """the management API is beside the source: each method, ids with slashes, queries, answers without a body"""
+        site, mounted = self.mount()
+        key = site.tool("keys", "create", "--org", "acme", "--scope", "write", "--json")["key"]
+        path = os.path.dirname(mounted.path)
+        headers = {"X-Ntrvsta-Api-Key": key, "Content-Type": "application/json"}
+        self.assertEqual(mounted.send("GET", path + "/healthz").json, {"status": "ok"})
+        answer = mounted.send("GET", path + "/v1/webhooks")
+        self.assertEqual((answer.status, answer.code), (401, "unauthorized"), answer)
+        answer = mounted.send("POST", path + "/v1/webhooks", b'{"url":"https://a.example.org","events":["*"]}', headers)
+        self.assertEqual(answer.status, 201, answer)
+        hook = f"{path}/v1/webhooks/{answer.json['id']}"
+        self.assertEqual(mounted.send("PATCH", hook, b'{"active":false}', headers).json["active"], False)
+        self.assertEqual(mounted.send("GET", f"{path}/v1/webhooks/all/20-environment/stats?timeRange=1h", None, headers).status, 200)
+        rows = mounted.send("GET", f"{path}/v1/webhooks?limit=1&cursor=all%2F20-environment", None, headers).json["data"]
+        self.assertEqual([r["id"] for r in rows], ["session.completed/10-write"])
+        head = mounted.send("HEAD", hook, None, headers)
+        self.assertEqual((head.status, head.body), (200, b""))
+        gone = mounted.send("DELETE", hook, None, headers)
+        self.assertEqual((gone.status, gone.body), (204, b""))
+        answer = mounted.send("DELETE", path + "/v1/webhooks", None, headers)
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, POST"))
+
     def test_large_body(self):
         """a body of 900 KB arrives byte for byte"""
         site, mounted = self.mount()

@@ -42,6 +42,7 @@ class ApiTest(unittest.TestCase):
         if not self.cgi:
             self.program = fastcgi.Program(self.site)
             self.addCleanup(self.program.close)
+            self.addCleanup(lambda: self.assertEqual(self.program.stop(), 0, self.program.logged()))
         self.key = self.make_key()
         return self.site
 
@@ -57,6 +58,7 @@ class ApiTest(unittest.TestCase):
         how = {"method": method, "path": path, "query": query, "signature": None, "headers": headers, **how}
         answer = self.program.call(body, **how) if self.program else self.site.cgi(body, **how)
         self.assertIsNotNone(answer, "the connection ended without an answer")
+        self.assertIn(answer.exit_code, (0, None), answer)
         document.check(method, path, answer)
         if status is not None:
             self.assertEqual(answer.status, status, answer)
@@ -468,7 +470,9 @@ class Http(ApiTest):
         """the path decides, whatever the web server calls its parts"""
         self.start({"web": {"base": "/hooks"}})
         for script, path, status in (("", "/hooks/v1/webhooks", 200), ("/hooks", "/v1/webhooks", 200), ("/hooks/v1/webhooks", None, 200),
-                                     ("/cgi-bin/x", "/hooks/v1/webhooks/", 200), ("", "/v1/webhooks", 404), ("", "/hooks/v1", 404), ("", "/hooks/v2/webhooks", 404),
+                                     ("/cgi-bin/x", "/hooks/v1/webhooks/", 200), ("", "/hooks/webhooks/v1/webhooks", 200),
+                                     ("/hooks", "/hooks/webhooks/v1/webhooks", 200), ("", "/webhooks/v1/webhooks", 404), ("", "/v1/webhooks", 404),
+                                     ("", "/hooks/webhooks/ntrvsta/v1/webhooks", 404), ("", "/hooks/webhooksv1/webhooks", 404), ("", "/hooks/v1", 404), ("", "/hooks/v2/webhooks", 404),
                                      ("", "/hooks/v1//webhooks", 404), ("", "/hooks/v1/webhooks//", 404), ("", "/hooks/v1/webhooks/x/y/z/nope", 404)):
             with self.subTest(f"{script} {path}"):
                 answer = self.program.call(b"", method="GET", script=script, path=path, signature=None, headers={"X-Ntrvsta-Api-Key": self.key})
