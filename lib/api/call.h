@@ -29,6 +29,9 @@ struct route {
 extern const struct route webhook_routes[], delivery_routes[], event_routes[];
 extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes;
 
+/* A route that has a file of its own. */
+void call_recover(struct api_call *c);
+
 #define FIELDS(array) { array, sizeof(array) / sizeof((array)[0]) }
 #define NO_FIELDS { NULL, 0 }
 #define IN(member) offsetof(struct input, member)

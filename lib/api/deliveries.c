@@ -1,13 +1,17 @@
 #include "lib/api/call.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/xalloc.h"
-
 /* --- what is shown -------------------------------------------------------------------------- */
+
+/* 0 where it is not waiting for one. */
+static int64_t next_attempt_ms(const struct store_delivery_row *row)
+{
+	if (strcmp(row->state, "pending") != 0)
+		return 0;
+	return row->due_ms ? row->due_ms : row->created_ms;
+}
 
 static struct json_object *show_delivery(const struct store_delivery_row *row)
 {
@@ -22,7 +26,7 @@ static struct json_object *show_delivery(const struct store_delivery_row *row)
 	json_add_number(o, "attempt_count", row->attempts);
 	json_add_time(o, "created_at", row->created_ms);
 	json_add_time(o, "updated_at", row->updated_ms);
-	json_add_time(o, "next_attempt_at", !pending ? 0 : row->due_ms ? row->due_ms : row->created_ms);
+	json_add_time(o, "next_attempt_at", next_attempt_ms(row));
 	json_add_text(o, "held", pending ? row->held : "");
 	json_add_text(o, "error_code", row->error_code);
 	json_add_text(o, "error_message", row->error_message);
@@ -71,7 +75,7 @@ static struct json_object *show_waiting(const struct store_delivery_row *row)
 	json_add_text(o, "status", "pending");
 	json_add_number(o, "attempt", row->attempts + pending);
 	json_object_object_add(o, "duration_ms", NULL);
-	json_add_time(o, "next_attempt_at", !pending ? 0 : row->due_ms ? row->due_ms : row->created_ms);
+	json_add_time(o, "next_attempt_at", next_attempt_ms(row));
 	if (pending && *row->held)
 		json_add_text(o, "error_message", row->held);
 	return o;
@@ -99,6 +103,16 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 
 /* --- logs ----------------------------------------------------------------------------------- */
 
+/* Counted first: where nothing waits among millions that are done, looking for it would take a while. */
+static enum store_status list_waiting(struct api_call *c, struct store_filter *f, struct page *page)
+{
+	struct store_stats s = { 0 };
+	enum store_status status = store_stats_backlog(c->store, c->id, &s);
+
+	f->state = "waiting";
+	return status == STORE_OK && s.pending > 0 ? store_list_deliveries(c->store, f, add_waiting, page) : status;
+}
+
 /* First what waits, then attempts, each newest first: a cursor stands in one of the two. */
 static void list_logs(struct api_call *c, const char *status_wanted)
 {
@@ -115,10 +129,8 @@ static void list_logs(struct api_call *c, const char *status_wanted)
 		return;
 	page_begin(&page, c);
 	f.limit = page.limit + 1;
-	if (!in_attempts && (!status_wanted || pending)) {
-		f.state = "waiting";
-		status = store_list_deliveries(c->store, &f, add_waiting, &page);
-	}
+	if (!in_attempts && (!status_wanted || pending))
+		status = list_waiting(c, &f, &page);
 	if (status == STORE_OK && !page.more && !pending) {
 		f.before_seq = in_attempts ? f.before_seq : 0;
 		f.outcome = status_wanted;
@@ -307,101 +319,6 @@ static void retry(struct api_call *c)
 		call_answer(c, 202, "Accepted", found);
 }
 
-/* --- recover -------------------------------------------------------------------------------- */
-
-/* Events in one commit; and how long a client waits at most until it is told how much is left. */
-#define RECOVER_STEP 200
-#define RECOVER_LIMIT_MS 10000
-
-struct recovery {
-	int64_t found, done;
-	int64_t deadline_ms;
-};
-
-static enum store_status recover_event(struct api_call *c, struct recovery *r, const char *event)
-{
-	struct store_recovery range = {
-		.target = c->id, .event = event, .since_ms = c->in.since_ms, .until_ms = c->in.until_ms,
-	};
-	int64_t n = 0, before = -1;
-	size_t step;
-	enum store_status status = store_count_recoverable(c->store, &range, &n);
-
-	r->found += n;
-	while (status == STORE_OK && n > 0 && c->in.preview <= 0 && range.after_seq != before && clock_mono_ms() < r->deadline_ms) {
-		before = range.after_seq;
-		status = store_recover(c->store, &range, c->now_ms, RECOVER_STEP, &step);
-		r->done += status == STORE_OK ? (int64_t)step : 0;
-	}
-	return status;
-}
-
-/* For each of the target's events, "a b c" or "*". */
-static enum store_status recover_events(struct api_call *c, struct recovery *r, const char *events)
-{
-	enum store_status status = STORE_OK;
-	char *copy = xstrdup(events), *rest = copy, *name;
-
-	if (strcmp(events, "*") == 0)
-		status = recover_event(c, r, NULL);
-	else
-		while (status == STORE_OK && (name = strtok_r(rest, " ", &rest)))
-			status = recover_event(c, r, name);
-	free(copy);
-	return status;
-}
-
-static void answer_recovery(struct api_call *c, const struct recovery *r)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_add_text(o, "webhook_id", c->id);
-	json_add_time(o, "since", c->in.since_ms);
-	json_add_time(o, "until", c->in.until_ms);
-	json_add_bool(o, "preview", c->in.preview > 0);
-	json_add_number(o, "recoverable", r->found);
-	json_add_number(o, "recovered", r->done);
-	json_add_number(o, "remaining", r->found > r->done ? r->found - r->done : 0);
-	c->answer->new_work = r->done > 0;
-	call_answer(c, 202, "Accepted", o);
-}
-
-/* Of a handler: the event that it is called for. */
-static char *events_of(const struct api_call *c, const struct api_target *t)
-{
-	size_t len = strcspn(c->id, "/");
-	bool all = strncmp(c->id, "all/", 4) == 0;
-
-	return t->webhook ? xstrdup(t->registered.events) : all ? xstrdup("*") : xstrndup(c->id, len);
-}
-
-static void recover(struct api_call *c)
-{
-	struct recovery r = { .deadline_ms = clock_mono_ms() + RECOVER_LIMIT_MS };
-	struct api_target t;
-	enum store_status status;
-	char *events;
-
-	if (c->in.until_ms && c->in.until_ms <= c->in.since_ms) {
-		fields_refuse(c->errors, "until", "wants a time later than since");
-		return;
-	}
-	if (!call_target(c, &t))
-		return;
-	if (t.inactive) {
-		call_refuse(c, PROBLEM_CONFLICT, "The handler would not run at present");
-	} else {
-		events = events_of(c, &t);
-		status = recover_events(c, &r, events);
-		free(events);
-		if (status == STORE_OK)
-			answer_recovery(c, &r);
-		else
-			call_store_failed(c, status);
-	}
-	api_target_free(&t);
-}
-
 /* --- routes --------------------------------------------------------------------------------- */
 
 static const char *const statuses[] = { "success", "failed", "pending", NULL };
@@ -428,7 +345,7 @@ const struct route delivery_routes[] = {
 	{ "GET", "/v1/webhooks/{id}/logs", AUTH_READ, FIELDS(log_fields), NO_FIELDS, logs },
 	{ "GET", "/v1/webhooks/{id}/stats", AUTH_READ, FIELDS(stats_fields), NO_FIELDS, stats },
 	{ "GET", "/v1/webhooks/{id}/failed-deliveries", AUTH_READ, FIELDS(failed_fields), NO_FIELDS, failed },
-	{ "POST", "/v1/webhooks/{id}/recover", AUTH_WRITE, NO_FIELDS, FIELDS(recover_fields), recover },
+	{ "POST", "/v1/webhooks/{id}/recover", AUTH_WRITE, NO_FIELDS, FIELDS(recover_fields), call_recover },
 	{ "POST", "/v1/deliveries/{id}/retry", AUTH_WRITE, NO_FIELDS, NO_FIELDS, retry },
 	{ "GET", "/v1/deliveries/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },
 };
