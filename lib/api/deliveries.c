@@ -30,6 +30,7 @@ static struct json_object *show_delivery(const struct store_delivery_row *row)
 	json_add_text(o, "held", pending ? row->held : "");
 	json_add_text(o, "error_code", row->error_code);
 	json_add_text(o, "error_message", row->error_message);
+	json_add_bool(o, "test", row->test);
 	return o;
 }
 
@@ -58,6 +59,7 @@ static struct json_object *show_attempt(const struct store_attempt_row *row)
 	json_add_text(o, "error_message", row->error_message);
 	json_add_bytes(o, "output", row->output, row->output_len);
 	json_add_bool(o, "output_cut", row->output_cut);
+	json_add_bool(o, "test", row->test);
 	return o;
 }
 
@@ -67,7 +69,7 @@ static struct json_object *show_waiting(const struct store_delivery_row *row)
 	const struct store_attempt_row attempt = {
 		.delivery_id = row->id, .target = row->target, .event_id = row->event_id, .event = row->event,
 		.attempt = row->attempts, .outcome = "", .exit_code = -1, .error_code = row->error_code,
-		.error_message = row->error_message,
+		.error_message = row->error_message, .test = row->test,
 	};
 	bool pending = strcmp(row->state, "pending") == 0;
 	struct json_object *o = show_attempt(&attempt);
@@ -171,7 +173,7 @@ static int add_failed(void *ctx, const struct store_delivery_row *row)
 static void failed(struct api_call *c)
 {
 	struct store_filter f = {
-		.org = c->who->org, .target = c->id, .state = "failed", .since_ms = c->in.since_ms,
+		.org = c->who->org, .target = c->id, .state = "failed", .skip_tests = true, .since_ms = c->in.since_ms,
 		.before_seq = page_cursor(c, 'f'),
 	};
 	struct api_target t;
@@ -306,7 +308,7 @@ static void retry(struct api_call *c)
 	json_object_put(found);
 	status = store_retry(c->store, c->id, c->now_ms);
 	if (status == STORE_NOT_FOUND) {
-		call_refuse(c, PROBLEM_CONFLICT, "The delivery is under way now: wait for its end");
+		call_refuse(c, PROBLEM_CONFLICT, "The delivery is under way now, or is a test");
 		return;
 	}
 	if (status != STORE_OK) {

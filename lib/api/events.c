@@ -27,6 +27,7 @@ static struct json_object *show_event(const struct store_event_row *row)
 	json_add_number(counts, "failed", row->failed);
 	json_add_number(counts, "waiting", row->waiting);
 	json_object_object_add(o, "deliveries", counts);
+	json_add_bool(o, "test", row->test);
 	return o;
 }
 

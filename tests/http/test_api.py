@@ -389,6 +389,19 @@ class Deliveries(ApiTest):
         self.call("POST", f"/v1/deliveries/{ident}/retry", status=202)
         wait_for(lambda: self.call("GET", f"/v1/deliveries/{ident}").json["status"] == "success", what="the delivery runs")
 
+    def test_tests(self):
+        """a test event is shown as one, is no failure that stays, and can't be delivered again"""
+        site = self.start(handlers={"all/x": "exit 100"})
+        site.start_dispatcher()
+        site.tool("test", "all/x", "session.completed", check=False)
+        row = self.call("GET", "/v1/webhooks/all/x/logs").json["data"][0]
+        self.assertEqual((row["status"], row["test"]), ("failed", True))
+        self.assertTrue(self.call("GET", "/v1/events").json["data"][0]["test"])
+        self.assertTrue(self.call("GET", f"/v1/deliveries/{row['delivery_id']}", status=200).json["test"])
+        self.assertEqual(self.call("GET", "/v1/webhooks/all/x/failed-deliveries").json["data"], [])
+        self.refused(409, "conflict", "POST", f"/v1/deliveries/{row['delivery_id']}/retry")
+        self.assertEqual(self.call("GET", "/v1/webhooks/all/x/stats").json["total_deliveries"], 0)
+
     def test_recover(self):
         """all that a handler has not done is delivered again; a preview only counts"""
         site = self.start(handlers={"session.completed/bad": "exit 100"})
