@@ -24,6 +24,13 @@ static void release_web_server(void)
 		close(fd);
 }
 
+/* A dispatcher that is started by this call has its environment, and lives on. */
+static void forget_keys(void)
+{
+	unsetenv("HTTP_X_NTRVSTA_API_KEY");
+	unsetenv("HTTP_AUTHORIZATION");
+}
+
 int server_run_cgi(struct conf *conf)
 {
 	struct limiter *limiter = NULL;
@@ -54,6 +61,7 @@ int server_run_cgi(struct conf *conf)
 	release_web_server();
 	store_close(store);
 	stores_free(stores);
+	forget_keys();
 	if (new_work)
 		launch_or_wake(conf);
 	limiter_close(limiter);

@@ -589,8 +589,12 @@ class Cgi(ApiTest):
         self.receive()
         failed = "/v1/webhooks/all/x/failed-deliveries"
         ident = wait_for(lambda: self.call("GET", failed).json["data"], what="a failed delivery")[0]["id"]
+        os.kill(site.dispatcher_pid(), 15)
+        wait_for(lambda: not site.dispatcher_pid(), what="the dispatcher ends")
         open(os.path.join(site.out, "go"), "w").close()
-        self.call("POST", f"/v1/deliveries/{ident}/retry", status=202)
+        self.call("POST", f"/v1/deliveries/{ident}/retry", headers={"Authorization": f"Bearer {self.key}"}, status=202)
+        pid = wait_for(site.dispatcher_pid, what="a dispatcher")
+        self.assertNotIn(self.key.encode(), ntrvsta.read_file(f"/proc/{pid}/environ"))
         wait_for(lambda: self.call("GET", f"/v1/deliveries/{ident}").json["status"] == "success", what="the delivery")
 
     def test_links(self):
