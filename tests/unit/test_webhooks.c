@@ -46,7 +46,7 @@ static const char *secrets_at(struct store *s, const char *id, int64_t now_ms)
 	size_t i;
 
 	text[0] = '\0';
-	if (store_get_webhook(s, id, now_ms, &w) != STORE_OK)
+	if (store_get_webhook(s, NULL, id, now_ms, &w) != STORE_OK)
 		return "no such webhook";
 	for (i = 0; i < w.nsecrets; i++)
 		snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? " " : "", w.secrets[i].secret);
@@ -60,7 +60,7 @@ static const char *state_of(struct store *s, const char *id)
 	static char text[40];
 	struct store_webhook w;
 
-	if (store_get_webhook(s, id, NOW, &w) != STORE_OK)
+	if (store_get_webhook(s, NULL, id, NOW, &w) != STORE_OK)
 		return "no such webhook";
 	snprintf(text, sizeof text, "%s", w.active ? "active" : *w.inactive_reason ? w.inactive_reason : "off");
 	store_webhook_free(&w);
@@ -75,7 +75,7 @@ static void test_put_and_get(void)
 
 	CHECK_INT(put(s, "https://example.com/", "*", true, id), STORE_OK, "a webhook is stored");
 	CHECK(id_valid(ID_WEBHOOK, id), "... and has an id");
-	CHECK_INT(store_get_webhook(s, id, NOW, &w), STORE_OK, "it is there");
+	CHECK_INT(store_get_webhook(s, NULL, id, NOW, &w), STORE_OK, "it is there");
 	CHECK_STR(w.id, id, "... with its id");
 	CHECK_STR(w.url, "https://example.com/", "... its URL");
 	CHECK_STR(w.description, "a description", "... its description");
@@ -85,7 +85,7 @@ static void test_put_and_get(void)
 	CHECK_INT((int64_t)w.nsecrets, 1, "... and one secret");
 	CHECK(w.secrets[0].created_ms == NOW && w.secrets[0].until_ms == 0, "... without an end");
 	store_webhook_free(&w);
-	CHECK_INT(store_get_webhook(s, "wh_00000000000000000000000000", NOW, &w), STORE_NOT_FOUND, "another is not there");
+	CHECK_INT(store_get_webhook(s, NULL, "wh_00000000000000000000000000", NOW, &w), STORE_NOT_FOUND, "another is not there");
 	store_webhook_free(&w);
 	store_close(s);
 }
@@ -102,7 +102,7 @@ static void test_change(void)
 	};
 	memcpy(w.id, id, ID_SIZE);
 	CHECK_INT(store_change_webhook(s, &w, NOW + 5), STORE_OK, "a webhook is changed");
-	store_get_webhook(s, id, NOW + 5, &w);
+	store_get_webhook(s, NULL, id, NOW + 5, &w);
 	CHECK_STR(w.url, "https://example.org/", "... its URL");
 	CHECK_STR(w.events, "a.b c.d", "... its events");
 	CHECK(!w.active, "... it is off");
@@ -149,17 +149,17 @@ static void test_list(void)
 	struct store *s = new_store();
 	char id[ID_SIZE], text[200] = "";
 
-	CHECK_INT(store_list_webhooks(s, NOW, note_id, text), STORE_OK, "an empty list");
+	CHECK_INT(store_list_webhooks(s, NULL, NULL, NOW, note_id, text), STORE_OK, "an empty list");
 	CHECK_STR(text, "", "... is empty");
 	put(s, "a", "*", true, id);
 	put(s, "b", "x.y", false, id);
 	store_rotate_webhook(s, id, "second", 1000, NOW);
 	put(s, "c", "x.y z", true, id);
-	CHECK_INT(store_list_webhooks(s, NOW, note_id, text), STORE_OK, "a list");
+	CHECK_INT(store_list_webhooks(s, NULL, NULL, NOW, note_id, text), STORE_OK, "a list");
 	CHECK_STR(text, "a * 1;b x.y 2;c x.y z 1;", "... has all, oldest first");
 	memset(text, '-', 110);
 	text[110] = '\0';
-	store_list_webhooks(s, NOW, note_id, text);
+	store_list_webhooks(s, NULL, NULL, NOW, note_id, text);
 	CHECK_STR(text + 110, "a * 1;", "... ends where the callback says so");
 	store_close(s);
 }
@@ -328,7 +328,7 @@ static void switch_to(struct store *s, const char *id, bool active)
 {
 	struct store_webhook w;
 
-	store_get_webhook(s, id, NOW, &w);
+	store_get_webhook(s, NULL, id, NOW, &w);
 	w.active = active;
 	CHECK_INT(store_change_webhook(s, &w, NOW), STORE_OK, "it is switched %s", active ? "on" : "off");
 	store_webhook_free(&w);
