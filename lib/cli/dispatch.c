@@ -85,7 +85,7 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_dispatch = {
 	.name = "dispatch",
-	.summary = "run the handlers of what was received",
+	.summary = "deliver what was received: run handlers, call URLs",
 	.help =
 		"Usage: ntrvsta dispatch [--once] [--idle DURATION]\n"
 		"\n"

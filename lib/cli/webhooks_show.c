@@ -126,7 +126,7 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	cli_table_cell(v->attempts, cli_attempt_status(row));
 	cli_table_cell(v->attempts, row->event);
 	snprintf(number, sizeof number, "%d", row->attempt);
-	cli_table_cell(v->attempts, number);
+	cli_table_cell(v->attempts, row->test ? "test" : number);
 	cli_table_cell(v->attempts, units_format_duration(row->duration_ms, took));
 	cli_table_cell(v->attempts, row->delivery_id);
 	cli_table_cell(v->attempts, buf_str(&result));
