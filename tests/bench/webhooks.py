@@ -32,10 +32,10 @@ SETTINGS = {"dispatch": {"start": "off", "concurrency": str(AT_ONCE)}, "web": {"
             "webhooks": {"allow_private": "127.0.0.1", "concurrency": str(AT_ONCE)}}
 
 
-def curl(server, authority, body, count, http2):
+def curl(server, authority, body, count):
     begun = time.monotonic()
     subprocess.run(["curl", "--parallel", "--parallel-max", str(AT_ONCE), "--parallel-immediate", "--no-progress-meter", "--fail",
-                    "--http2" if http2 else "--http1.1", "--cacert", authority.ca_file, "-H", "Content-Type: application/json",
+                    "--http1.1", "--cacert", authority.ca_file, "-H", "Content-Type: application/json",
                     "--data-binary", "@" + body, "-o", "/dev/null", f"https://localhost:{server.port}/[1-{count}]"],
                    check=True, stdout=subprocess.DEVNULL)
     return count / (time.monotonic() - begun)
@@ -54,19 +54,29 @@ def ours(server, authority, count):
     return count / took
 
 
-def bench_rate(folder, authority, http2, count=10_000):
+def bench_rate(folder, authority, count=10_000):
     body = os.path.join(folder, "event.json")
     with open(body, "w") as f:
         f.write(seed.BODY % count)
-    server = Nginx(folder, authority, http2, log=False)
+    server = Nginx(folder, authority, http2=False, log=False)
     try:
-        pairs = [(ours(server, authority, count), curl(server, authority, body, count, http2)) for _ in range(ROUNDS)]
+        pairs = [(ours(server, authority, count), curl(server, authority, body, count)) for _ in range(ROUNDS)]
     finally:
         server.close()
     ratio = statistics.median(o / c for o, c in pairs)
-    print(f"HTTP/{2 if http2 else 1.1} over TLS, {AT_ONCE} at once: {statistics.median(o for o, _ in pairs):.0f}/s,"
+    print(f"HTTP/1.1 over TLS, {AT_ONCE} at once: {statistics.median(o for o, _ in pairs):.0f}/s,"
           f" curl --parallel {statistics.median(c for _, c in pairs):.0f}/s, ratio {ratio:.2f};"
           " rounds " + " ".join(f"{o:.0f}/{c:.0f}" for o, c in pairs))
+
+
+def bench_http2(folder, authority, count=10_000):
+    """Ours alone: curl 7.88 can't, see call.c."""
+    server = Nginx(folder, authority, http2=True, log=False)
+    try:
+        rates = [ours(server, authority, count) for _ in range(ROUNDS)]
+    finally:
+        server.close()
+    print(f"HTTP/2, {AT_ONCE} at once: {statistics.median(rates):.0f}/s; rounds " + " ".join(f"{r:.0f}" for r in rates))
 
 
 def bare_calls(r, authority, count):
@@ -111,8 +121,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="ntrvsta-bench-") as folder:
         authority = Authority(folder)
         if "rate" in chosen:
-            bench_rate(folder, authority, False)
-            bench_rate(folder, authority, True)
+            bench_rate(folder, authority)
+            bench_http2(folder, authority)
         if "latency" in chosen:
             bench_latency(authority)
 
