@@ -18,12 +18,13 @@ from receiver import Authority, Receiver, register
 
 PATIENCE = 5 if sanitized() else 1
 NAME_SERVER = "127.53.53.53"
-A, AAAA = 1, 28
+AAAA = 28
 
 
 def may_unshare():
     try:
-        return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0
+        return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "mount", "--bind", "/etc/hosts", "/etc/hosts"],
+                                                    capture_output=True).returncode == 0
     except OSError:
         return False
 

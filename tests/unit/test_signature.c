@@ -1,15 +1,14 @@
 #include "lib/event/signature.h"
 
 #include <json-c/json.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/bytes.h"
-#include "lib/base/xalloc.h"
 #include "tests/unit/tap.h"
+#include "tests/unit/vectors.h"
 
 #define NOW INT64_C(1770000000000)
 
@@ -32,40 +31,20 @@ static struct secret secret_of(const char *text, int64_t until_ms)
 
 /* --- the vectors --- */
 
-static const char *text_of(struct json_object *row, const char *name)
-{
-	struct json_object *value = NULL;
-
-	json_object_object_get_ex(row, name, &value);
-	return value ? json_object_get_string(value) : "";
-}
-
-/* TEXT as bytes; the caller frees them. */
-static unsigned char *from_base64(const char *text, size_t *len)
-{
-	size_t n = strlen(text), padding = 0;
-	unsigned char *out = xmalloc(n + 1);
-
-	while (padding < n && text[n - 1 - padding] == '=')
-		padding++;
-	*len = (size_t)EVP_DecodeBlock(out, (const unsigned char *)text, (int)n) - padding;
-	return out;
-}
-
 static void test_row(struct json_object *row)
 {
-	struct secret secret = secret_of(text_of(row, "secret"), SECRETS_FOREVER);
+	struct secret secret = secret_of(vector_text(row, "secret"), SECRETS_FOREVER);
 	struct secrets secrets = { &secret, 1 };
-	const char *signature = text_of(row, "signature");
+	const char *signature = vector_text(row, "signature");
 	struct json_object *accept = NULL;
 	enum signature_result want;
 	size_t len;
-	unsigned char *body = from_base64(text_of(row, "body_base64"), &len);
+	unsigned char *body = vector_bytes(vector_text(row, "body_base64"), &len);
 
 	json_object_object_get_ex(row, "accept", &accept);
 	want = json_object_get_boolean(accept) ? SIGNATURE_VALID : *signature ? SIGNATURE_INVALID : SIGNATURE_MISSING;
 	CHECK_INT(signature_verify(&secrets, NOW, body, len, signature), want, "vector: %s",
-	          text_of(row, "name"));
+	          vector_text(row, "name"));
 	free(body);
 }
 

@@ -1,39 +1,18 @@
 #include "lib/event/standard.h"
 
 #include <json-c/json.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/xalloc.h"
 #include "tests/unit/tap.h"
-
-static const char *text_of(struct json_object *row, const char *name)
-{
-	struct json_object *value = NULL;
-
-	json_object_object_get_ex(row, name, &value);
-	return value ? json_object_get_string(value) : "";
-}
-
-/* TEXT as bytes; the caller frees them. */
-static unsigned char *from_base64(const char *text, size_t *len)
-{
-	size_t n = strlen(text), padding = 0;
-	unsigned char *out = xmalloc(n + 1);
-
-	while (padding < n && text[n - 1 - padding] == '=')
-		padding++;
-	*len = (size_t)EVP_DecodeBlock(out, (const unsigned char *)text, (int)n) - padding;
-	return out;
-}
+#include "tests/unit/vectors.h"
 
 static void test_row(struct json_object *row)
 {
 	struct json_object *secrets = NULL, *timestamp = NULL;
 	struct buf out = BUF_INIT;
 	size_t len, i, n;
-	unsigned char *body = from_base64(text_of(row, "payload_base64"), &len);
+	unsigned char *body = vector_bytes(vector_text(row, "payload_base64"), &len);
 
 	json_object_object_get_ex(row, "secrets", &secrets);
 	json_object_object_get_ex(row, "timestamp", &timestamp);
@@ -41,10 +20,10 @@ static void test_row(struct json_object *row)
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(&out, ' ');
-		standard_sign(json_object_get_string(json_object_array_get_idx(secrets, i)), text_of(row, "id"),
+		standard_sign(json_object_get_string(json_object_array_get_idx(secrets, i)), vector_text(row, "id"),
 		              json_object_get_int64(timestamp), body, len, &out);
 	}
-	CHECK_STR(buf_str(&out), text_of(row, "signature"), "vector: %s", text_of(row, "name"));
+	CHECK_STR(buf_str(&out), vector_text(row, "signature"), "vector: %s", vector_text(row, "name"));
 	buf_free(&out);
 	free(body);
 }
@@ -70,7 +49,7 @@ static void test_made_secrets(void)
 	standard_make_secret(one);
 	standard_make_secret(other);
 	CHECK(strncmp(one, "whsec_", 6) == 0, "a secret that is made begins with whsec_");
-	key = from_base64(one + 6, &len);
+	key = vector_bytes(one + 6, &len);
 	CHECK_INT((int64_t)len, 32, "... and has 32 bytes in base64");
 	CHECK(strcmp(one, other) != 0, "two are not the same");
 	CHECK_INT(standard_check_secret(one, &err), 0, "it is usable");
