@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/delivery/backlog.h"
 #include "lib/delivery/probe.h"
+#include "lib/delivery/record.h"
 #include "lib/delivery/wake.h"
 #include "lib/delivery/work.h"
 #include "lib/store/tests.h"
@@ -215,7 +216,7 @@ static int start(struct dispatcher *d)
 	d->last_activity_ms = clock_mono_ms();
 	if (!backlog_open_store(d))
 		return -1;
-	if (work_record_interrupted(d) != STORE_OK || store_reset_probes(d->store) != STORE_OK ||
+	if (record_all_interrupted(d) != STORE_OK || store_reset_probes(d->store) != STORE_OK ||
 	    store_rebase(d->store, clock_wall_ms()) != STORE_OK) {
 		log_error("can't start: %s", store_error(d->store));
 		return -1;

@@ -45,7 +45,4 @@ void work_start(struct dispatcher *d);
 /* See to the children: output, time-outs, ends. */
 void work_advance(struct dispatcher *d);
 
-/* At start: what says that it runs belongs to a dispatcher that died. */
-enum store_status work_record_interrupted(struct dispatcher *d);
-
 #endif
