@@ -684,7 +684,8 @@ static void test_recover_names(void)
 		{ NULL, 3 }, { "", 3 }, { "a.b", 2 }, { "c", 1 }, { "c a.b", 3 }, { "a.b a.b.c", 2 }, { "a", 0 }, { "b", 0 }, { "a.b.c d", 0 },
 	};
 	static const char *const names[] = { "a.b", "c", "a.b" };
-	struct store *s = must_open(new_path(), STORE_DISPATCH);
+	char *path = new_path();
+	struct store *s = must_open(path, STORE_DISPATCH);
 	int64_t found;
 	size_t i;
 
@@ -707,6 +708,7 @@ static void test_recover_names(void)
 		      (long long)rows[i].found, rows[i].event ? rows[i].event : "anything");
 	}
 	store_close(s);
+	free(path);
 }
 
 /* --- retention --------------------------------------------------------------------------- */
