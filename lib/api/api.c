@@ -30,7 +30,7 @@ static void refuse(struct api_answer *a, enum problem_code code, const char *det
 	buf_reset(&a->headers);
 	if (p->status == 401)
 		buf_adds(&a->headers, "WWW-Authenticate: Bearer\r\n");
-	if (p->status == 503)
+	if (p->status == 429 || p->status == 503)
 		buf_addf(&a->headers, "Retry-After: %d\r\n", RETRY_STORE_S);
 	write_json(a, problem_json(p, detail, errors));
 }
@@ -76,6 +76,7 @@ static const struct {
 	const struct route *routes;
 	const size_t *n;
 } tables[] = {
+	{ test_routes, &test_nroutes },
 	{ delivery_routes, &delivery_nroutes },
 	{ webhook_routes, &webhook_nroutes },
 	{ event_routes, &event_nroutes },

@@ -45,6 +45,9 @@ void api_health(const char *method, struct store *store, struct api_answer *out)
 /* Refuse, with more than the problem's title where DETAIL is not NULL. OUT is overwritten. */
 void api_refuse(struct api_answer *out, enum problem_code code, const char *detail);
 
+/* Any thread: the program ends. Calls that wait for the dispatcher, and those to come, are answered at once. */
+void api_stop_waiting(void);
+
 void api_answer_free(struct api_answer *a);
 
 #endif

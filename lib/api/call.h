@@ -26,8 +26,8 @@ struct route {
 };
 
 /* Each file's routes. */
-extern const struct route webhook_routes[], delivery_routes[], event_routes[];
-extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes;
+extern const struct route webhook_routes[], delivery_routes[], event_routes[], test_routes[];
+extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes;
 
 /* A route that has a file of its own. */
 void call_recover(struct api_call *c);
@@ -40,6 +40,9 @@ void call_recover(struct api_call *c);
 void call_answer(struct api_call *c, unsigned status, const char *reason, struct json_object *doc);
 void call_refuse(struct api_call *c, enum problem_code code, const char *detail);
 void call_store_failed(struct api_call *c, enum store_status status); /* also STORE_NOT_FOUND */
+
+/* An attempt as all answers show it. */
+struct json_object *call_show_attempt(const struct store_attempt_row *row);
 
 /* Members of objects. Text of others is made valid UTF-8; null for "" and for time 0. */
 void json_add_text(struct json_object *o, const char *name, const char *text);

@@ -39,7 +39,7 @@ static void add_number_or_null(struct json_object *o, const char *name, int64_t 
 	json_object_object_add(o, name, value == none ? NULL : json_object_new_int64(value));
 }
 
-static struct json_object *show_attempt(const struct store_attempt_row *row)
+struct json_object *call_show_attempt(const struct store_attempt_row *row)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -72,7 +72,7 @@ static struct json_object *show_waiting(const struct store_delivery_row *row)
 		.error_message = row->error_message, .test = row->test,
 	};
 	bool pending = strcmp(row->state, "pending") == 0;
-	struct json_object *o = show_attempt(&attempt);
+	struct json_object *o = call_show_attempt(&attempt);
 
 	json_add_text(o, "status", "pending");
 	json_add_number(o, "attempt", row->attempts + pending);
@@ -99,7 +99,7 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 
 	if (!page_has_room(page))
 		return 1;
-	page_add(page, show_attempt(row), "a%lld", (long long)row->seq);
+	page_add(page, call_show_attempt(row), "a%lld", (long long)row->seq);
 	return 0;
 }
 
@@ -263,7 +263,7 @@ static int keep_delivery(void *ctx, const struct store_delivery_row *row)
 
 static int keep_attempt(void *ctx, const struct store_attempt_row *row)
 {
-	json_object_array_add(ctx, show_attempt(row));
+	json_object_array_add(ctx, call_show_attempt(row));
 	return 0;
 }
 

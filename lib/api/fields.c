@@ -155,7 +155,7 @@ static const struct {
 	[FIELD_TEXT] = { json_type_string, "a string" },    [FIELD_CHOICE] = { json_type_string, "a string" },
 	[FIELD_EVENT] = { json_type_string, "a string" },   [FIELD_EVENTS] = { json_type_array, "an array of strings" },
 	[FIELD_BOOL] = { json_type_boolean, "true or false" }, [FIELD_NUMBER] = { json_type_int, "a whole number" },
-	[FIELD_TIME] = { json_type_string, "a string" },
+	[FIELD_TIME] = { json_type_string, "a string" },    [FIELD_OBJECT] = { json_type_object, "an object" },
 };
 
 static void read_member(const struct field *f, struct json_object *value, struct input *in, struct json_object *errors)
@@ -166,6 +166,8 @@ static void read_member(const struct field *f, struct json_object *value, struct
 		fields_refuse(errors, f->name, "wants %s", json_types[f->type].name);
 	else if (f->type == FIELD_EVENTS)
 		set_events(f, value, to, errors);
+	else if (f->type == FIELD_OBJECT)
+		*(struct json_object **)to = value;
 	else if (f->type == FIELD_BOOL)
 		*(int *)to = json_object_get_boolean(value);
 	else if (f->type == FIELD_NUMBER)

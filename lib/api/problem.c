@@ -10,8 +10,14 @@ static const struct problem problems[] = {
 	                                 "This path does not take this method" },
 	[PROBLEM_CONFLICT] = { 409, "Conflict", "conflict", "This can't be done in its present state" },
 	[PROBLEM_INVALID_FIELD] = { 422, "Unprocessable Content", "invalid_field", "A field or parameter is not usable" },
+	[PROBLEM_TOO_MANY_TESTS] = { 429, "Too Many Requests", "too_many_tests",
+	                             "As many tests as may wait at a time are being made" },
 	[PROBLEM_STORE_UNAVAILABLE] = { 503, "Service Unavailable", "store_unavailable", "The store can't be used now" },
 	[PROBLEM_STORE_FULL] = { 503, "Service Unavailable", "store_full", "There is no space left to store anything" },
+	[PROBLEM_NO_DISPATCHER] = { 503, "Service Unavailable", "dispatcher_not_running",
+	                            "No dispatcher runs, and none may be started from here" },
+	[PROBLEM_STOPPING] = { 503, "Service Unavailable", "stopping", "The program ends; nobody waits for the result any more" },
+	[PROBLEM_DISPATCHER_TIMEOUT] = { 504, "Gateway Timeout", "dispatcher_timeout", "There was no result in time" },
 };
 
 const struct problem *problem_find(enum problem_code code)

@@ -1,8 +1,9 @@
-/* Waiting for what the dispatcher was asked to do. */
+/* Waiting for what the dispatcher was asked to do: lib/delivery/trial.h, for people. */
 #ifndef NTRVSTA_CLI_AWAIT_H
 #define NTRVSTA_CLI_AWAIT_H
 
 #include "lib/cli/cli.h"
+#include "lib/delivery/trial.h"
 
 #define AWAIT_USUAL_MS (60 * 1000)
 
@@ -12,15 +13,10 @@ bool await_parse_timeout(const struct cli *cli, const char *text, int64_t *ms);
 /* Does a dispatcher run, or may one be started? Else says so. */
 bool await_possible(const struct cli *cli, const struct conf *conf);
 
-enum await_result {
-	AWAIT_DONE,
-	AWAIT_FAILED, /* that was said */
-	AWAIT_LATE,   /* the time was up, or somebody interrupted us; that was said too */
-};
+/* A test that an interrupt ends. */
+struct trial await_trial(const struct conf *conf, struct store *store, int64_t timeout_ms);
 
-/* Wake or start the dispatcher, and ask DONE until it says so, for TIMEOUT_MS at most. */
-typedef enum await_result await_fn(void *ctx); /* AWAIT_LATE: not yet */
-enum await_result await_dispatcher(const struct cli *cli, const struct conf *conf, int64_t timeout_ms, await_fn *done,
-                                   void *ctx);
+/* Is there a RESULT of T? Else says why. */
+bool await_succeeded(const struct cli *cli, const struct trial *t, enum trial_result result);
 
 #endif

@@ -4,33 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
 #include "lib/base/units.h"
 #include "lib/cli/await.h"
 #include "lib/cli/output.h"
 #include "lib/cli/target.h"
-#include "lib/store/tests.h"
-
-struct connectivity {
-	const struct cli *cli;
-	struct store *store;
-	struct store_probe probe; /* that has a number, and ended at last */
-};
 
 /* --- what came of it ------------------------------------------------------------------------ */
 
 static int show_json(const struct store_probe *p)
 {
-	struct json_object *doc = json_object_new_object();
-
-	json_object_object_add(doc, "success", json_object_new_boolean(!*p->error));
-	json_object_object_add(doc, "error", cli_json_string(p->error));
-	json_object_object_add(doc, "status_code", p->status_code ? json_object_new_int(p->status_code) : NULL);
-	json_object_object_add(doc, "dns_ms", json_object_new_int64(p->dns_ms));
-	json_object_object_add(doc, "connect_ms", json_object_new_int64(p->connect_ms));
-	json_object_object_add(doc, "tls_ms", json_object_new_int64(p->tls_ms));
-	json_object_object_add(doc, "total_ms", json_object_new_int64(p->total_ms));
-	cli_print_json(doc);
+	cli_print_json(trial_probe_json(p));
 	return *p->error ? CLI_FAILED : CLI_OK;
 }
 
@@ -57,31 +40,15 @@ static int show(const struct store_probe *p)
 
 /* --- making it ------------------------------------------------------------------------------ */
 
-static enum await_result look(void *ctx)
+static int make(const struct cli *cli, const struct conf *conf, struct store *store, const char *id, int64_t timeout_ms)
 {
-	struct connectivity *c = ctx;
-	struct store_probe now;
-	enum store_status status = store_get_probe(c->store, c->probe.seq, &now);
-
-	if (status == STORE_OK && now.done) {
-		c->probe = now;
-		return AWAIT_DONE;
-	}
-	if (status != STORE_OK)
-		cli_fail(c->cli, "%s", status == STORE_NOT_FOUND ? "the test was removed" : store_error(c->store));
-	store_probe_free(&now);
-	return status == STORE_OK ? AWAIT_LATE : AWAIT_FAILED;
-}
-
-static int make(struct connectivity *c, const struct conf *conf, const char *id, int64_t timeout_ms)
-{
+	struct trial trial = await_trial(conf, store, timeout_ms);
+	struct store_probe probe;
 	int status = CLI_FAILED;
 
-	if (store_put_probe(c->store, id, clock_wall_ms(), &c->probe.seq) != STORE_OK)
-		return cli_fail(c->cli, "%s", store_error(c->store));
-	if (await_dispatcher(c->cli, conf, timeout_ms, look, c) == AWAIT_DONE)
-		status = c->cli->json ? show_json(&c->probe) : show(&c->probe);
-	store_probe_free(&c->probe);
+	if (await_succeeded(cli, &trial, trial_connectivity(&trial, id, &probe)))
+		status = cli->json ? show_json(&probe) : show(&probe);
+	store_probe_free(&probe);
 	return status;
 }
 
@@ -89,9 +56,9 @@ static int run(struct cli *cli, int argc, char **argv)
 {
 	const char *timeout = NULL;
 	const struct cli_option options[] = { { "timeout", &timeout, NULL } };
-	struct connectivity c = { .cli = cli };
 	struct store_webhook webhook;
 	int64_t timeout_ms = AWAIT_USUAL_MS;
+	struct store *store;
 	struct conf *conf;
 	int status = CLI_FAILED;
 
@@ -105,13 +72,13 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (!await_parse_timeout(cli, timeout, &timeout_ms))
 		return CLI_USAGE;
 	conf = cli_load_conf(cli);
-	c.store = conf ? cli_open_store(cli, conf) : NULL;
-	if (c.store && webhooks_get(cli, c.store, argv[0], &webhook)) {
+	store = conf ? cli_open_store(cli, conf) : NULL;
+	if (store && webhooks_get(cli, store, argv[0], &webhook)) {
 		store_webhook_free(&webhook);
 		if (await_possible(cli, conf))
-			status = make(&c, conf, argv[0], timeout_ms);
+			status = make(cli, conf, store, argv[0], timeout_ms);
 	}
-	store_close(c.store);
+	store_close(store);
 	conf_unref(conf);
 	return status;
 }

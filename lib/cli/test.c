@@ -5,24 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/clock.h"
-#include "lib/base/id.h"
 #include "lib/base/units.h"
 #include "lib/cli/await.h"
 #include "lib/cli/data.h"
 #include "lib/cli/output.h"
 #include "lib/cli/target.h"
 #include "lib/event/envelope.h"
-#include "lib/event/sample.h"
-#include "lib/store/tests.h"
-
-#define SOURCE "test"
 
 struct test {
 	const struct cli *cli;
 	struct store *store;
-	const char *target, *event;
-	char delivery_id[ID_SIZE];
+	const char *target, *event, *delivery_id;
 	bool shown, succeeded;
 };
 
@@ -59,55 +52,22 @@ static int show(struct test *t)
 	if (store_list_attempts(t->store, &filter, show_attempt, t) != STORE_OK)
 		return cli_fail(t->cli, "%s", store_error(t->store));
 	if (!t->shown)
-		return cli_fail(t->cli, "the test was canceled before it began");
+		return cli_fail(t->cli, "the test was removed");
 	return t->succeeded ? CLI_OK : CLI_FAILED;
 }
 
 /* --- making it ------------------------------------------------------------------------------ */
 
-static enum await_result look(void *ctx)
-{
-	struct test *t = ctx;
-	char state[CLI_STATE_SIZE];
-
-	if (cli_delivery_state(t->store, t->delivery_id, state) != STORE_OK) {
-		cli_fail(t->cli, "%s", store_error(t->store));
-		return AWAIT_FAILED;
-	}
-	return strcmp(state, "pending") == 0 || strcmp(state, "running") == 0 ? AWAIT_LATE : AWAIT_DONE;
-}
-
-/* Nobody waits for it any more: it should not surprise anybody later. */
-static void withdraw(const struct test *t)
-{
-	size_t n = 0;
-
-	store_cancel(t->store, t->delivery_id, NULL, clock_wall_ms(), 1, &n);
-	if (n == 0)
-		cli_note(t->cli, "it has begun: see 'ntrvsta logs %s'", t->target);
-}
-
 static int make(struct test *t, const struct conf *conf, struct json_object *data, int64_t timeout_ms)
 {
-	int64_t now_ms = clock_wall_ms();
-	struct buf body = BUF_INIT;
-	struct store_event_in event = {
-		.source = SOURCE, .event = t->event, .timestamp = "", .idempotency_key = "", .received_ms = now_ms,
-	};
-	char time[CLOCK_RFC3339_SIZE];
-	enum store_status status;
+	struct trial trial = await_trial(conf, t->store, timeout_ms);
+	enum trial_result result = trial_event(&trial, t->target, t->event, data);
 
-	sample_write(t->event, data, now_ms, &body);
-	event.timestamp = clock_format(now_ms, time);
-	event.body = body.data;
-	event.body_len = body.len;
-	status = store_put_test(t->store, &event, t->target, now_ms, t->delivery_id);
-	buf_free(&body);
-	if (status != STORE_OK)
-		return cli_fail(t->cli, "%s", store_error(t->store));
-	if (await_dispatcher(t->cli, conf, timeout_ms, look, t) == AWAIT_DONE)
+	t->delivery_id = trial.delivery_id;
+	if (await_succeeded(t->cli, &trial, result))
 		return show(t);
-	withdraw(t);
+	if (trial.begun)
+		cli_note(t->cli, "it has begun: see 'ntrvsta logs %s'", t->target);
 	return CLI_FAILED;
 }
 

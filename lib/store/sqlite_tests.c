@@ -32,6 +32,17 @@ static enum store_status put_delivery(struct store *s, int64_t event_seq, const 
 	return sqlite_change(s, stmt);
 }
 
+/* What is sent to an organisation's webhook is nobody else's to see. */
+static enum store_status own_event(struct store *s, int64_t event_seq, const char *target)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"UPDATE event SET org = coalesce((SELECT org FROM webhook WHERE id = ?2), '') WHERE seq = ?1");
+
+	sqlite3_bind_int64(stmt, 1, event_seq);
+	sqlite_bind_text(stmt, 2, target);
+	return sqlite_run(s, stmt);
+}
+
 enum store_status store_put_test(struct store *s, struct store_event_in *e, const char *target, int64_t now_ms,
                                  char delivery_id[ID_SIZE])
 {
@@ -47,6 +58,8 @@ enum store_status store_put_test(struct store *s, struct store_event_in *e, cons
 	status = sqlite_read_sequence(s, &first, &last);
 	if (status == STORE_OK)
 		status = sqlite_insert_event(s, e, last + 1, true);
+	if (status == STORE_OK)
+		status = own_event(s, last + 1, target);
 	if (status == STORE_OK)
 		status = sqlite_put_target(s, target);
 	if (status == STORE_OK || status == STORE_NOT_FOUND)

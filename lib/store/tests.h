@@ -9,7 +9,8 @@
 
 #include "lib/store/store.h"
 
-/* Store E as a test of TARGET; fills E->id and DELIVERY_ID. Two equal ones are two: E->identity is ignored. */
+/* Store E as a test of TARGET; fills E->id and DELIVERY_ID. Two equal ones are two: E->identity is ignored. It is its
+ * webhook's organisation's; that of a handler is seen by all. */
 enum store_status store_put_test(struct store *s, struct store_event_in *e, const char *target, int64_t now_ms,
                                  char delivery_id[ID_SIZE]);
 

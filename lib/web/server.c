@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/api/api.h"
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
 #include "lib/base/log.h"
@@ -606,6 +607,7 @@ static void begin_stop(struct server *s)
 	log_info("ending: requests in flight are answered first");
 	accept_all(s);
 	set_accepting(s, false);
+	api_stop_waiting();
 	s->stopping = true;
 	s->stop_deadline_ms = clock_mono_ms() + STOP_LIMIT_MS;
 }

@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import fastcgi  # noqa: E402
 import ntrvsta  # noqa: E402
 import openapi  # noqa: E402
+import receiver  # noqa: E402
 import tap  # noqa: E402
 from ntrvsta import Site, event, wait_for  # noqa: E402
 
@@ -23,6 +24,8 @@ QUIET = {"dispatch": {"start": "off"}, "web": {"rate_limit": "0"}}
 HOOK = {"url": "https://receiver.example.org/hooks", "events": ["session.completed"]}
 ID = "[0-9a-hjkmnp-tv-z]{26}"
 NOBODY = object()
+TEST = {"event": "session.completed", "testData": {"session": {"overall_score": 92}}}
+OPEN = {"allow_http": "on", "allow_private": "127.0.0.0/8"}
 
 document = None if openapi.MISSING else openapi.Document()
 
@@ -130,7 +133,8 @@ class Keys(ApiTest):
         self.call("GET", f"/v1/webhooks/{hook}", key=read, status=200)
         for method, path, body in (
                 ("POST", "/v1/webhooks", HOOK), ("PATCH", f"/v1/webhooks/{hook}", {"active": False}), ("DELETE", f"/v1/webhooks/{hook}", None),
-                ("POST", f"/v1/webhooks/{hook}/rotate-secret", None), ("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"}),
+                ("POST", f"/v1/webhooks/{hook}/rotate-secret", None), ("POST", f"/v1/webhooks/{hook}/test", TEST),
+                ("POST", f"/v1/webhooks/{hook}/test-connectivity", None), ("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"}),
                 ("POST", "/v1/deliveries/dlv_0/retry", None)):
             with self.subTest(f"{method} {path}"):
                 self.refused(403, "forbidden", method, path, body, key=read)
@@ -156,7 +160,8 @@ class Keys(ApiTest):
             self.assertEqual(ids, ["all/10-log", own])
             for method, path, body in (
                     ("GET", "", None), ("PATCH", "", {"active": True}), ("DELETE", "", None), ("GET", "/logs", None), ("GET", "/stats", None),
-                    ("GET", "/failed-deliveries", None), ("POST", "/rotate-secret", None), ("POST", "/recover", {"since": "2026-01-01T00:00:00Z"})):
+                    ("GET", "/failed-deliveries", None), ("POST", "/rotate-secret", None), ("POST", "/test", TEST),
+                    ("POST", "/test-connectivity", None), ("POST", "/recover", {"since": "2026-01-01T00:00:00Z"})):
                 with self.subTest(f"{method} {path} of another organisation"):
                     self.refused(404, "not_found", method, f"/v1/webhooks/{foreign}{path}", body, key=key)
             self.refused(404, "not_found", "GET", f"/v1/deliveries/dlv_{n:026}", key=key)
@@ -463,6 +468,200 @@ class Events(ApiTest):
         self.refused(404, "not_found", "GET", "/v1/events/evt_" + "0" * 26)
 
 
+class Tests(ApiTest):
+    def running(self, answer=200, settings=None, dispatch=True, **how):
+        """A site with a dispatcher, and a receiver; the paths of a webhook there."""
+        self.site = self.start({"webhooks": OPEN, **(settings or {})}, **how)
+        if dispatch:
+            self.dispatcher = self.site.start_dispatcher()
+        self.receiver = receiver.Receiver(answer=answer)
+        self.addCleanup(self.receiver.close)
+        self.hook = self.create(url=self.receiver.url("/hook"))["id"]
+        self.path = f"/v1/webhooks/{self.hook}"
+
+    def test_event(self):
+        """a whole sample event with what is given in it, called once; marked, and not counted"""
+        self.running()
+        made = self.call("POST", f"{self.path}/test", TEST, status=200).json
+        self.assertEqual((made["status"], made["status_code"], made["test"], made["attempt"], made["error_code"], made["event"], made["webhook_id"]),
+                         ("success", 200, True, 1, None, "session.completed", self.hook))
+        [call] = self.receiver.requests
+        body = json.loads(call.body)
+        self.assertEqual((call.headers["x-ntrvsta-event"], body["event"], body["data"]["session"]["overall_score"]),
+                         ("session.completed", "session.completed", 92))
+        self.assertGreater(len(body["data"]["session"]), 1)
+        self.assertEqual(call.headers["webhook-id"], made["event_id"])
+        self.assertIn("v1,", call.headers["webhook-signature"])
+        [logged] = self.call("GET", f"{self.path}/logs").json["data"]
+        self.assertEqual(logged, made)
+        stats = self.call("GET", f"{self.path}/stats").json
+        self.assertEqual((stats["total_deliveries"], stats["p50_ms"]), (0, None))
+
+    def test_other_events(self):
+        """without data; an event that is not documented, or that the webhook is not registered for"""
+        self.running()
+        for name, data in (("session.completed", {"session"}), ("candidate.invited", None), ("unheard.of", set())):
+            with self.subTest(name):
+                made = self.call("POST", f"{self.path}/test", {"event": name}, status=200).json
+                self.assertEqual(made["status"], "success")
+                body = json.loads(self.receiver.requests[-1].body)
+                self.assertEqual(body["event"], name)
+                self.assertLessEqual(data or set(), set(body["data"]))
+                self.assertEqual(bool(body["data"]), data != set())
+        self.assertEqual(len(self.receiver.requests), 3)
+
+    def test_failing(self):
+        """a receiver that fails: the answer says how, and nothing is tried again"""
+        self.running(answer=receiver.response(500, b"out of order"), settings={"webhooks": {**OPEN, "retry_schedule": "1ms"}})
+        made = self.call("POST", f"{self.path}/test", TEST, status=200).json
+        self.assertEqual((made["status"], made["status_code"], made["next_attempt_at"], made["output"]), ("failed", 500, None, "out of order"))
+        delivery = self.call("GET", f"/v1/deliveries/{made['delivery_id']}").json
+        self.assertEqual((delivery["status"], delivery["attempt_count"], delivery["test"]), ("failed", 1, True))
+        self.assertEqual(self.call("GET", f"{self.path}/failed-deliveries").json["data"], [])
+        self.refused(409, "conflict", "POST", f"/v1/deliveries/{made['delivery_id']}/retry")
+        probe = self.call("POST", f"{self.path}/test-connectivity", status=200).json
+        self.assertEqual((probe["success"], probe["error"], probe["status_code"]), (True, None, 500))
+        self.receiver.close()
+        made = self.call("POST", f"{self.path}/test", TEST, status=200).json
+        self.assertEqual((made["status"], made["status_code"]), ("failed", None))
+        self.assertTrue(made["error_code"] and made["error_message"])
+        probe = self.call("POST", f"{self.path}/test-connectivity", status=200).json
+        self.assertEqual((probe["success"], probe["status_code"]), (False, None))
+        self.assertTrue(probe["error"])
+
+    def test_connectivity(self):
+        """a HEAD request without an event; it leaves nothing behind"""
+        self.running()
+        probe = self.call("POST", f"{self.path}/test-connectivity", {}, status=200).json
+        self.assertEqual((probe["success"], probe["error"], probe["status_code"], probe["tls_ms"]), (True, None, 200, 0))
+        [call] = self.receiver.requests
+        self.assertEqual((call.method, call.path, call.body), ("HEAD", "/hook", b""))
+        self.assertNotIn("webhook-signature", call.headers)
+        self.assertEqual(self.call("GET", f"{self.path}/logs").json["data"], [])
+        self.assertEqual(self.call("GET", "/v1/events").json["data"], [])
+
+    def test_guard(self):
+        """an address that is not public is not connected to"""
+        self.site = self.start({"webhooks": {"allow_http": "on"}})
+        self.site.start_dispatcher()
+        called = receiver.Receiver()
+        self.addCleanup(called.close)
+        hook = self.create()["id"]
+        self.change("UPDATE webhook SET url = ?", called.url("/hook", host="localhost"))
+        made = self.call("POST", f"/v1/webhooks/{hook}/test", TEST, status=200).json
+        self.assertEqual((made["status"], made["status_code"]), ("failed", None))
+        probe = self.call("POST", f"/v1/webhooks/{hook}/test-connectivity", status=200).json
+        self.assertFalse(probe["success"])
+        for said in (made["error_message"], probe["error"]):
+            self.assertIn("allow_private", said)
+        self.assertEqual(called.accepted, 0)
+
+    def test_fields(self):
+        """what is wrong is refused before anything is made"""
+        self.running()
+        for body, names in (({}, ["event"]), ({"event": 1}, ["event"]), ({"event": None}, ["event"]), ({"event": "A"}, ["event"]),
+                            ({"event": "../x"}, ["event"]), ({"event": "*"}, ["event"]), ({**TEST, "testData": []}, ["testData"]),
+                            ({**TEST, "testData": None}, ["testData"]), ({**TEST, "testData": "{}"}, ["testData"]),
+                            ({**TEST, "testData": 1}, ["testData"]), ({**TEST, "data": {}}, ["data"]), ({"testData": 1}, ["event", "testData"])):
+            with self.subTest(str(body)):
+                self.assertEqual(sorted(self.wrong("POST", f"{self.path}/test", body)), names)
+        self.assertEqual(self.wrong("POST", f"{self.path}/test-connectivity", {"event": "a"}), ["event"])
+        for path in ("test", "test-connectivity"):
+            self.refused(404, "not_found", "POST", f"/v1/webhooks/wh_{0:026}/{path}", TEST if path == "test" else None)
+            self.refused(405, "method_not_allowed", "GET", f"{self.path}/{path}")
+        self.assertEqual(self.receiver.accepted, 0)
+        self.assertEqual(self.call("GET", "/v1/events").json["data"], [])
+
+    def test_inactive(self):
+        """a webhook that is not active can be tested, and stays so"""
+        self.running()
+        self.call("PATCH", self.path, {"active": False}, status=200)
+        self.assertEqual(self.call("POST", f"{self.path}/test", TEST, status=200).json["status"], "success")
+        self.assertTrue(self.call("POST", f"{self.path}/test-connectivity", status=200).json["success"])
+        self.assertFalse(self.call("GET", self.path).json["active"])
+
+    def test_handlers(self):
+        """a handler can be tested if it would run; it has no URL"""
+        self.running(handlers={"all/x": "echo test=$NTRVSTA_TEST; exit 100"})
+        made = self.call("POST", "/v1/webhooks/all/x/test", TEST, status=200).json
+        self.assertEqual((made["status"], made["exit_code"], made["output"]), ("failed", 100, "test=1\n"))
+        self.refused(409, "conflict", "POST", "/v1/webhooks/all/x/test-connectivity")
+        os.chmod(os.path.join(self.site.handlers, "all", "x"), 0o600)
+        self.refused(409, "conflict", "POST", "/v1/webhooks/all/x/test", TEST)
+
+    def test_organisation(self):
+        """what is sent to a webhook as a test is seen by its organisation alone"""
+        self.running()
+        made = self.call("POST", f"{self.path}/test", TEST, status=200).json
+        other = self.make_key(org="other", scope="admin")
+        self.assertEqual([row["id"] for row in self.call("GET", "/v1/events").json["data"]], [made["event_id"]])
+        self.assertEqual(self.call("GET", "/v1/events", key=other).json["data"], [])
+        self.refused(404, "not_found", "GET", f"/v1/events/{made['event_id']}", key=other)
+        self.refused(404, "not_found", "GET", f"/v1/deliveries/{made['delivery_id']}", key=other)
+
+    def test_no_dispatcher(self):
+        """none runs and none may be started: nothing is made that would surprise somebody later"""
+        self.running(dispatch=False)
+        for path, body in (("test", TEST), ("test-connectivity", None)):
+            answer = self.refused(503, "dispatcher_not_running", "POST", f"{self.path}/{path}", body)
+            self.assertIn("retry-after", answer.headers)
+        self.assertEqual(self.site.query("SELECT count(*) FROM event"), [(0,)])
+        self.assertEqual(self.site.query("SELECT count(*) FROM probe"), [(0,)])
+
+    def test_started(self):
+        """a dispatcher is started where that is allowed"""
+        self.running(settings={"dispatch": {"start": "auto"}}, dispatch=False)
+        self.assertEqual(self.call("POST", f"{self.path}/test", TEST, status=200).json["status"], "success")
+        os.kill(self.site.dispatcher_pid(), 15)
+        wait_for(lambda: not self.site.dispatcher_pid(), what="the dispatcher ends")
+        self.assertTrue(self.call("POST", f"{self.path}/test-connectivity", status=200).json["success"])
+
+    def waiting(self, n=1):
+        """N tests that wait, each in a thread; their receiver does not answer before self.go is set."""
+        self.go = threading.Event()
+        self.addCleanup(self.go.set)
+
+        def answer(_connection, _request):
+            self.go.wait(60)
+            return 200
+        self.running(answer=answer, settings={"web": {"threads": "4"}, "webhooks": {**OPEN, "concurrency": "4"}})
+        self.answers = []
+        threads = [threading.Thread(target=lambda: self.answers.append(self.call("POST", f"{self.path}/test", TEST))) for _ in range(n)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: self.site.query("SELECT count(*) FROM delivery") == [(n,)], what="tests that wait")
+        self.receiver.wait(1)
+        return threads
+
+    def test_ending(self):
+        """the program ends although a test waits, which is answered"""
+        [thread] = self.waiting()
+        self.assertEqual(self.program.stop(timeout=4), 0, self.program.logged())
+        thread.join()
+        self.assertEqual([(a.status, a.code) for a in self.answers], [(503, "stopping")])
+
+    def test_room(self):
+        """tests that wait leave threads for other requests"""
+        threads = self.waiting(2)
+        answer = self.refused(429, "too_many_tests", "POST", f"{self.path}/test", TEST)
+        self.assertIn("retry-after", answer.headers)
+        self.refused(429, "too_many_tests", "POST", f"{self.path}/test-connectivity")
+        self.call("GET", self.path, status=200)
+        self.go.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([a.status for a in self.answers], [200, 200])
+        self.call("POST", f"{self.path}/test-connectivity", status=200)
+
+    def test_killed(self):
+        """a dispatcher that is gone while a test waits"""
+        [thread] = self.waiting()
+        self.dispatcher.kill()
+        self.dispatcher.wait()
+        thread.join()
+        self.assertEqual([(a.status, a.code) for a in self.answers], [(503, "dispatcher_not_running")])
+
+
 class Http(ApiTest):
     def test_methods(self):
         """other methods get 405 with those that are allowed; a HEAD has the length and no body"""
@@ -597,6 +796,19 @@ class Cgi(ApiTest):
         self.assertNotIn(self.key.encode(), ntrvsta.read_file(f"/proc/{pid}/environ"))
         wait_for(lambda: self.call("GET", f"/v1/deliveries/{ident}").json["status"] == "success", what="the delivery")
 
+    def test_tests(self):
+        """as plain CGI: a test starts a dispatcher, which gets to see no key"""
+        site = self.start({"dispatch": {"start": "auto"}, "webhooks": OPEN})
+        called = receiver.Receiver()
+        self.addCleanup(called.close)
+        path = "/v1/webhooks/" + self.create(url=called.url("/hook"))["id"]
+        self.assertEqual(self.call("POST", f"{path}/test", TEST, status=200).json["status"], "success")
+        self.assertEqual(json.loads(called.requests[0].body)["data"]["session"]["overall_score"], 92)
+        self.assertTrue(self.call("POST", f"{path}/test-connectivity", status=200).json["success"])
+        environment = ntrvsta.read_file(f"/proc/{site.dispatcher_pid()}/environ")
+        self.assertNotIn(self.key.encode(), environment)
+        self.assertIn(b"NTRVSTA_CONF=", environment)
+
     def test_links(self):
         """ntrvsta-fcgi links no libcurl"""
         with open(ntrvsta.FCGI, "rb") as f:
@@ -607,7 +819,7 @@ class Document(ApiTest):
     def test_routes(self):
         """the program's routes are those of the document"""
         routes = set()
-        for name in ("webhooks.c", "deliveries.c", "events.c"):
+        for name in ("webhooks.c", "deliveries.c", "events.c", "tests.c"):
             text = ntrvsta.read_file(os.path.join(ntrvsta.SRCDIR, "lib", "api", name)).decode()
             routes |= set(re.findall(r'^\t\{ "([A-Z]+)", "([^"]+)", AUTH_', text, re.M))
         self.assertEqual(routes | {("GET", "/healthz")}, document.operations())
@@ -649,6 +861,9 @@ class Document(ApiTest):
         self.call("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"})
         self.call("POST", f"/v1/webhooks/{hook}/rotate-secret")
         self.call("PATCH", f"/v1/webhooks/{hook}", {})
+        self.site.start_dispatcher()
+        self.call("POST", "/v1/webhooks/all/x/test", TEST)
+        self.call("POST", f"/v1/webhooks/{hook}/test-connectivity")
         self.call("DELETE", f"/v1/webhooks/{hook}")
         succeeded = {(method, path) for method, path, status in document.seen if status < 300}
         self.assertEqual(document.operations() - succeeded, set())

@@ -20,6 +20,7 @@ static const struct field all_fields[] = {
 	{ .name = "bool", .type = FIELD_BOOL, .offset = offsetof(struct input, active) },
 	{ .name = "number", .type = FIELD_NUMBER, .offset = offsetof(struct input, limit), .min = -1, .max = 9 },
 	{ .name = "time", .type = FIELD_TIME, .offset = offsetof(struct input, since_ms) },
+	{ .name = "object", .type = FIELD_OBJECT, .offset = offsetof(struct input, test_data) },
 };
 static const struct fields table = { all_fields, sizeof all_fields / sizeof all_fields[0] };
 
@@ -64,6 +65,10 @@ static void test_body_fields(void)
 		{ "{\"number\":99999999999999999999999}", "number" },
 		{ "{\"time\":\"yesterday\"}", "time" },
 		{ "{\"time\":\"2026-02-30T00:00:00Z\"}", "time" },
+		{ "{\"object\":{\"a\":[1]}}", "" },
+		{ "{\"object\":[]}", "object" },
+		{ "{\"object\":null}", "object" },
+		{ "{\"object\":\"{}\"}", "object" },
 		{ "{\"other\":1,\"text\":1,\"Text\":1}", "other,text,Text" },
 	};
 	size_t i;
@@ -210,6 +215,12 @@ static void test_routes(void)
 		{ "POST", "/v1/webhooks/x/recover", since, AUTH_READ, 403 },
 		{ "POST", "/v1/webhooks/all/x/recover", since, AUTH_WRITE, 404 },
 		{ "GET", "/v1/webhooks/all/x/logs", "", AUTH_READ, 404 },
+		{ "POST", "/v1/webhooks/x/test", "{\"event\":\"a.b\"}", AUTH_READ, 403 },
+		{ "POST", "/v1/webhooks/all/x/test", "{\"event\":\"a.b\"}", AUTH_WRITE, 404 },
+		{ "POST", "/v1/webhooks/x/test", "{}", AUTH_WRITE, 422 },
+		{ "GET", "/v1/webhooks/x/test", "", AUTH_ADMIN, 405 },
+		{ "POST", "/v1/webhooks/x/test-connectivity", "", AUTH_READ, 403 },
+		{ "POST", "/v1/webhooks/all/x/test-connectivity", "", AUTH_WRITE, 404 },
 		{ "PATCH", "/v1/webhooks/all/x/logs", "{}", AUTH_WRITE, 405 },
 		{ "GET", "/v1/events", "", AUTH_READ, 200 },
 		{ "GET", "/v1/events", "{\"a\":1}", AUTH_READ, 422 },
