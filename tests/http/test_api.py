@@ -5,7 +5,9 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import unittest
@@ -653,6 +655,34 @@ class Tests(ApiTest):
         self.assertEqual([a.status for a in self.answers], [200, 200])
         self.call("POST", f"{self.path}/test-connectivity", status=200)
 
+    def test_late(self):
+        """a dispatcher that does not come to it in time; the test is canceled"""
+        self.running(settings={"webhooks": {**OPEN, "timeout": "1s"}})
+        self.call("POST", f"{self.path}/test", TEST, status=200)
+        dispatcher = self.dispatcher.pid
+        self.addCleanup(os.kill, dispatcher, signal.SIGCONT)
+        self.stop_outside_of_the_store(dispatcher)
+        answers = []
+        threads = [threading.Thread(target=lambda p=path, b=body: answers.append(self.call("POST", f"{self.path}/{p}", b)))
+                   for path, body in (("test", TEST), ("test-connectivity", None))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([(a.status, a.code) for a in answers], [(504, "dispatcher_timeout")] * 2)
+        self.assertEqual(self.site.query("SELECT state FROM delivery ORDER BY seq"), [("success",), ("canceled",)])
+
+    def stop_outside_of_the_store(self, pid):
+        """Stop a dispatcher while it holds no lock."""
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            with contextlib.closing(sqlite3.connect(self.site.db_file, timeout=0.05)) as db:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:
+                    os.kill(pid, signal.SIGCONT)
+
     def test_killed(self):
         """a dispatcher that is gone while a test waits"""
         [thread] = self.waiting()
@@ -808,6 +838,22 @@ class Cgi(ApiTest):
         environment = ntrvsta.read_file(f"/proc/{site.dispatcher_pid()}/environ")
         self.assertNotIn(self.key.encode(), environment)
         self.assertIn(b"NTRVSTA_CONF=", environment)
+
+    def test_ending(self):
+        """as plain CGI: the program ends when it is told to, although a test waits"""
+        site = self.start({"dispatch": {"start": "auto"}, "webhooks": OPEN})
+        go = threading.Event()
+        self.addCleanup(go.set)
+        called = receiver.Receiver(answer=lambda _connection, _request: go.wait(60) and 200)
+        self.addCleanup(called.close)
+        path = "/v1/webhooks/" + self.create(url=called.url("/hook"))["id"] + "/test-connectivity"
+        request = site.request(b"", method="POST", path=path, query="", signature=None, headers={"X-Ntrvsta-Api-Key": self.key})
+        child = site.spawn([site.fcgi], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                           env=site.environment(request))
+        called.wait(1)
+        child.terminate()
+        answer = ntrvsta.parse_response(child.communicate(timeout=4)[0])
+        self.assertEqual((answer.status, answer.code, child.returncode), (503, "stopping", 0))
 
     def test_links(self):
         """ntrvsta-fcgi links no libcurl"""
