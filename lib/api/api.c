@@ -64,6 +64,14 @@ void call_store_failed(struct api_call *c, enum store_status status)
 	call_refuse(c, status == STORE_FULL ? PROBLEM_STORE_FULL : PROBLEM_STORE_UNAVAILABLE, NULL);
 }
 
+void call_answer_found(struct api_call *c, struct json_object *found, enum store_status status)
+{
+	if (found)
+		call_answer(c, 200, "OK", found);
+	else
+		call_store_failed(c, status == STORE_OK ? STORE_NOT_FOUND : status);
+}
+
 void api_answer_free(struct api_answer *a)
 {
 	buf_free(&a->headers);

@@ -38,6 +38,8 @@ void call_recover(struct api_call *c);
 
 /* Answers. DOC is taken over. */
 void call_answer(struct api_call *c, unsigned status, const char *reason, struct json_object *doc);
+/* FOUND, or where it is NULL that there is no such thing, or STATUS. */
+void call_answer_found(struct api_call *c, struct json_object *found, enum store_status status);
 void call_refuse(struct api_call *c, enum problem_code code, const char *detail);
 void call_store_failed(struct api_call *c, enum store_status status); /* also STORE_NOT_FOUND */
 

@@ -72,10 +72,7 @@ static void get(struct api_call *c)
 	struct json_object *found = NULL;
 	enum store_status status = store_list_events(c->store, &f, keep_event, &found);
 
-	if (found)
-		call_answer(c, 200, "OK", found);
-	else
-		call_store_failed(c, status == STORE_OK ? STORE_NOT_FOUND : status);
+	call_answer_found(c, found, status);
 }
 
 static const struct field list_fields[] = {

@@ -103,10 +103,7 @@ static void answer_attempt(struct api_call *c, const struct trial *t)
 	struct json_object *attempt = NULL;
 	enum store_status status = store_list_attempts(c->store, &f, keep_attempt, &attempt);
 
-	if (attempt)
-		call_answer(c, 200, "OK", attempt);
-	else
-		call_store_failed(c, status == STORE_OK ? STORE_NOT_FOUND : status);
+	call_answer_found(c, attempt, status);
 }
 
 static void make_test(struct api_call *c)

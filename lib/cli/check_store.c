@@ -276,16 +276,6 @@ static struct store *check_database(struct check *c)
 
 /* --- the dispatcher -------------------------------------------------------------------------- */
 
-static bool dispatcher_runs(const struct conf *conf)
-{
-	int fd = -1;
-	bool runs = wake_is_read(conf->state_dir, &fd);
-
-	if (fd >= 0)
-		close(fd);
-	return runs;
-}
-
 static void check_dispatcher(struct check *c, const struct work *w)
 {
 	char *program = fdio_find_program("ntrvsta"), ago[UNITS_SIZE];
@@ -316,7 +306,7 @@ void check_state(struct check *c)
 
 	if (!check_state_dir(c))
 		return;
-	work.dispatcher_runs = dispatcher_runs(c->conf);
+	work.dispatcher_runs = wake_is_read_now(c->conf->state_dir);
 	c->store = check_database(c);
 	if (c->store && webhooks_load(c->store, &c->webhooks) == STORE_OK)
 		check_work(c, c->store, &work);

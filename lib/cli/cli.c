@@ -317,13 +317,9 @@ const struct secret *cli_signing_secret(const struct cli *cli, const struct conf
 
 void cli_wake_dispatcher(const struct cli *cli, const struct conf *conf)
 {
-	int fd = -1;
-
 	launch_or_wake(conf);
-	if (!conf->dispatch_auto && !wake_is_read(conf->state_dir, &fd))
+	if (!conf->dispatch_auto && !wake_is_read_now(conf->state_dir))
 		cli_note(cli, "no dispatcher runs, and [dispatch] start = off: this waits for 'ntrvsta dispatch'");
-	if (fd >= 0)
-		close(fd);
 }
 
 static int note_state(void *ctx, const struct store_delivery_row *row)

@@ -332,12 +332,7 @@ static bool listens(const struct serve *s)
 
 static bool dispatches(const struct serve *s)
 {
-	int fd = -1;
-	bool runs = wake_is_read(s->conf->state_dir, &fd);
-
-	if (fd >= 0)
-		close(fd);
-	return runs;
+	return wake_is_read_now(s->conf->state_dir);
 }
 
 static bool wait_ready(struct serve *s, const pid_t *pid, bool (*ready)(const struct serve *s))

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/delivery/launch.h"
@@ -16,19 +15,9 @@
 
 /* --- waiting -------------------------------------------------------------------------------- */
 
-static bool dispatcher_runs(const struct conf *conf)
-{
-	int fd = -1;
-	bool runs = wake_is_read(conf->state_dir, &fd);
-
-	if (fd >= 0)
-		close(fd);
-	return runs;
-}
-
 bool trial_possible(const struct conf *conf)
 {
-	return conf->dispatch_auto || dispatcher_runs(conf);
+	return conf->dispatch_auto || wake_is_read_now(conf->state_dir);
 }
 
 typedef enum trial_result look_fn(struct trial *t, void *ctx); /* TRIAL_LATE: not yet */
@@ -48,7 +37,7 @@ static enum trial_result await(struct trial *t, look_fn *look, void *ctx)
 		if (now_ms < check_ms)
 			continue;
 		check_ms = now_ms + CHECK_MS;
-		if (dispatcher_runs(t->conf))
+		if (wake_is_read_now(t->conf->state_dir))
 			continue;
 		if (!t->conf->dispatch_auto)
 			return TRIAL_NO_DISPATCHER;

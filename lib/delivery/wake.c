@@ -53,6 +53,16 @@ bool wake_is_read(const char *state_dir, int *fd)
 	return false;
 }
 
+bool wake_is_read_now(const char *state_dir)
+{
+	int fd = -1;
+	bool runs = wake_is_read(state_dir, &fd);
+
+	if (fd >= 0)
+		close(fd);
+	return runs;
+}
+
 int wake_reader_open(struct wake_reader *w, const char *state_dir)
 {
 	w->path = fifo_path(state_dir);

@@ -15,6 +15,7 @@ bool wake_send(const char *state_dir, int *fd);
 
 /* The same without a byte: does a dispatcher run? */
 bool wake_is_read(const char *state_dir, int *fd);
+bool wake_is_read_now(const char *state_dir); /* keeps nothing open */
 
 /* --- the dispatcher's side ------------------------------------------------------------- */
 
