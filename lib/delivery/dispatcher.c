@@ -90,14 +90,17 @@ static void wait_for_something(struct dispatcher *d)
 
 /* --- the loop ----------------------------------------------------------------------------- */
 
+/* On SIGHUP, and by itself as ntrvsta-fcgi does: whoever changed the file may not know that a dispatcher runs.
+ * What is wrong with a change is said once. */
 static void reload_conf(struct dispatcher *d)
 {
 	struct buf err = BUF_INIT;
 	struct conf *fresh;
 
-	if (!d->reload)
+	if (!d->reload && (clock_mono_ms() < d->next_scan_ms || !conf_changed(d->conf)))
 		return;
 	d->reload = false;
+	conf_remember(d->conf);
 	fresh = conf_load(d->conf->path, &err);
 	if (!fresh) {
 		log_error("the changed configuration is not used, the old one stays in force: %s", buf_str(&err));

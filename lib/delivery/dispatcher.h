@@ -14,7 +14,7 @@ struct dispatcher_options {
 };
 
 /* Runs until SIGTERM or SIGINT (then running children are waited for, up to their time-out) or
- * until the options say so. SIGHUP loads the configuration anew. Installs its signal
+ * until the options say so. A changed configuration is loaded within a second or two, on SIGHUP at once. Installs its signal
  * handling. 0, or -1 where it could not start. */
 int dispatcher_run(struct conf *conf, const struct dispatcher_options *options);
 

@@ -188,6 +188,19 @@ class Working(DispatchTest):
         site.cgi(event())
         wait_for(lambda: site.query("SELECT state, error_code FROM delivery") == [("failed", "timeout")], 10, "timed out")
 
+    def test_changed_configuration(self):
+        """a changed file counts without a signal; a broken one leaves the old one in force, and is reported once"""
+        site = self.make({**OFF, "handlers": {"timeout": "30s", "retry_schedule": ""}}, {"all/slow": "sleep 20"})
+        site.start_dispatcher()
+        site.write_config("[nonsense]\n")
+        wait_for(lambda: "nonsense" in site.logs(), 5, "the mistake is logged")
+        time.sleep(2.2)  # two more looks at it
+        self.assertEqual(site.logs().count("nonsense"), 1)
+        site.configure({"handlers": {"timeout": "100ms"}})
+        wait_for(lambda: "configuration loaded" in site.logs(), 5, "the file is loaded")
+        site.cgi(event())
+        wait_for(lambda: site.query("SELECT state, error_code FROM delivery") == [("failed", "timeout")], 10, "timed out")
+
     def test_retries_and_new_events_take_turns(self):
         """due retries are not starved by new events, nor new events by retries"""
         site = self.make({**OFF, "handlers": {"retry_schedule": "1ms"}},
