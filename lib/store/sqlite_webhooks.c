@@ -200,22 +200,19 @@ static enum store_status remove_rows(struct store *s, const char *id)
 
 enum store_status store_delete_webhook(struct store *s, const char *id, int64_t now_ms, int64_t *canceled)
 {
-	sqlite3_stmt *stmt;
 	bool own;
 	enum store_status status = sqlite_enter(s, &own);
+	size_t n = 0;
 
 	*canceled = 0;
 	if (status != STORE_OK)
 		return status;
 	status = remove_rows(s, id);
 	if (status == STORE_OK) {
-		stmt = sqlite_prepare(s,
-			"UPDATE delivery SET state = 'canceled', updated_ms = ?2"
-			" WHERE state = 'pending' AND target = (SELECT id FROM target WHERE name = ?1)");
-		sqlite_bind_text(stmt, 1, id);
-		sqlite3_bind_int64(stmt, 2, now_ms);
-		status = sqlite_run(s, stmt);
-		*canceled = sqlite3_changes(s->db);
+		status = store_cancel(s, NULL, id, now_ms, INT64_MAX, &n);
+		if (status == STORE_NOT_FOUND) /* nothing waits */
+			status = STORE_OK;
+		*canceled = (int64_t)n;
 	}
 	return sqlite_leave(s, own, status);
 }

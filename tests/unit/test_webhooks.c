@@ -239,6 +239,39 @@ static int count_deliveries(struct store *s, const char *target, const char *sta
 	return n;
 }
 
+static int add_due(void *ctx, const struct store_delivery_row *row)
+{
+	*(int64_t *)ctx += row->due_ms;
+	return 0;
+}
+
+static void test_delete_retry(void)
+{
+	struct store *s = new_store();
+	struct store_filter all = { 0 };
+	char id[ID_SIZE];
+	const char *targets[] = { id };
+	struct store_claim claim;
+	struct store_attempt a = {
+		.attempt = 1, .next_state = "pending", .due_ms = NOW + 9000, .outcome = "retry", .error_code = "http_status",
+		.error_message = "", .exit_code = -1, .output = "",
+	};
+	int64_t canceled, due_ms = 0, output_in = 0;
+	size_t n;
+
+	put(s, "a", "*", true, id);
+	put_event(s, "1", targets, 1);
+	store_begin(s);
+	store_claim(s, id, STORE_CLAIM_FIRST, NOW, 1, &claim, &n);
+	a.delivery_seq = claim.seq;
+	store_finish(s, &a, &output_in);
+	store_commit(s);
+	store_claim_free(&claim);
+	CHECK(store_delete_webhook(s, id, NOW, &canceled) == STORE_OK && canceled == 1, "a retry that waits is canceled too");
+	CHECK(store_list_deliveries(s, &all, add_due, &due_ms) == STORE_OK && due_ms == 0, "... and is due no more");
+	store_close(s);
+}
+
 static void test_delete(void)
 {
 	struct store *s = new_store();
@@ -375,6 +408,7 @@ int main(void)
 	test_list();
 	test_for_event();
 	test_delete();
+	test_delete_retry();
 	test_failing();
 	test_five_days();
 	test_active_again();
