@@ -234,7 +234,7 @@ static int64_t read_ms(CURL *easy, CURLINFO what)
 	curl_off_t us = 0;
 
 	curl_easy_getinfo(easy, what, &us);
-	return us / 1000;
+	return (us + 500) / 1000; /* libcurl begins to count a little late: 499.9 ms of a time-out are 500 */
 }
 
 static void describe_error(const struct call *call, CURLcode code, struct call_end *out)
