@@ -69,11 +69,6 @@ int auth_scope_parse(const char *name, enum auth_scope *out)
 	return -1;
 }
 
-const char *auth_scope_name(enum auth_scope scope)
-{
-	return scopes[scope];
-}
-
 bool auth_org_valid(const char *org)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";

@@ -239,7 +239,7 @@ static void test_routes(void)
 		struct api_answer answer = { 0 };
 
 		api_handle(&r, &who, &conf, store, &answer);
-		CHECK_INT(answer.status, rows[i].status, "%s %s with scope %s", rows[i].method, rows[i].path, auth_scope_name(rows[i].scope));
+		CHECK_INT(answer.status, rows[i].status, "%s %s with scope %d", rows[i].method, rows[i].path, (int)rows[i].scope);
 		CHECK((answer.status < 300) == !answer.code, "a code where it is refused, and only there");
 		api_answer_free(&answer);
 	}
