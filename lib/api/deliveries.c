@@ -47,7 +47,7 @@ struct json_object *call_show_attempt(const struct store_attempt_row *row)
 	json_add_text(o, "webhook_id", row->target);
 	json_add_text(o, "event_id", row->event_id);
 	json_add_text(o, "event", row->event);
-	json_add_text(o, "status", strcmp(row->outcome, "success") == 0 ? "success" : "failed");
+	json_add_text(o, "status", store_attempt_status(row));
 	json_add_number(o, "attempt", row->attempt);
 	json_add_time(o, "started_at", row->started_ms);
 	json_add_number(o, "duration_ms", row->duration_ms);

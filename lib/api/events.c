@@ -1,16 +1,5 @@
 #include "lib/api/call.h"
 
-/* What became of it, in one word. */
-static const char *status_of(const struct store_event_row *row)
-{
-	return !row->expanded            ? "new"
-	       : row->failed > 0         ? "failed"
-	       : row->waiting > 0        ? "waiting"
-	       : row->deliveries == 0    ? "unhandled"
-	       : row->succeeded > 0      ? "success"
-	                                 : "canceled";
-}
-
 static struct json_object *show_event(const struct store_event_row *row)
 {
 	struct json_object *o = json_object_new_object(), *counts = json_object_new_object();
@@ -21,7 +10,7 @@ static struct json_object *show_event(const struct store_event_row *row)
 	json_add_text(o, "timestamp", row->timestamp);
 	json_add_time(o, "received_at", row->received_ms);
 	json_add_text(o, "idempotency_key", row->idempotency_key);
-	json_add_text(o, "status", status_of(row));
+	json_add_text(o, "status", store_event_status(row));
 	json_add_number(counts, "total", row->deliveries);
 	json_add_number(counts, "success", row->succeeded);
 	json_add_number(counts, "failed", row->failed);

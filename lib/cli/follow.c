@@ -40,7 +40,7 @@ static void add_for_people(struct follow *f, const struct store_attempt_row *row
 	if (!row->test)
 		snprintf(attempt, sizeof attempt, "%d", row->attempt);
 	cli_add_result(&result, row);
-	buf_addf(&line, "%s  %-7s  %-*s  %-*s  %s  %6s  %s", cli_format_time(row->started_ms, time), cli_attempt_status(row),
+	buf_addf(&line, "%s  %-7s  %-*s  %-*s  %s  %6s  %s", cli_format_time(row->started_ms, time), store_attempt_status(row),
 	         f->handler_width, row->target, f->event_width, row->event, attempt,
 	         units_format_duration(row->duration_ms, took), row->delivery_id);
 	if (result.len)

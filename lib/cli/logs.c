@@ -52,7 +52,7 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	}
 	cli_add_result(&result, row);
 	e->cells[0] = xstrdup(cli_format_time(row->started_ms, time));
-	e->cells[1] = xstrdup(cli_attempt_status(row));
+	e->cells[1] = xstrdup(store_attempt_status(row));
 	e->cells[TARGET] = xstrdup(row->target);
 	e->cells[3] = xstrdup(row->event);
 	e->cells[4] = row->test ? xstrdup("test") : xasprintf("%d", row->attempt);

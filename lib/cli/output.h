@@ -31,12 +31,6 @@ void cli_print_field(const char *name, const char *value);
 #define CLI_TIME_SIZE 32
 char *cli_format_time(int64_t wall_ms, char out[CLI_TIME_SIZE]);
 
-/* What became of an event, in one word: new, waiting, failed, success, unhandled or canceled. */
-const char *cli_event_status(const struct store_event_row *row);
-
-/* "success" or "failed". */
-const char *cli_attempt_status(const struct store_attempt_row *row);
-
 /* Why an attempt ended as it did, and the last line that it printed. */
 void cli_add_result(struct buf *out, const struct store_attempt_row *row);
 

@@ -67,7 +67,7 @@ struct json_object *cli_json_event(const struct store_event_row *row)
 	json_object_object_add(o, "received_at", cli_json_time(row->received_ms));
 	json_object_object_add(o, "idempotency_key", cli_json_string(row->idempotency_key));
 	json_object_object_add(o, "body_bytes", json_object_new_int64((int64_t)row->body_len));
-	json_object_object_add(o, "status", json_object_new_string(cli_event_status(row)));
+	json_object_object_add(o, "status", json_object_new_string(store_event_status(row)));
 	json_object_object_add(counts, "total", json_object_new_int64(row->deliveries));
 	json_object_object_add(counts, "success", json_object_new_int64(row->succeeded));
 	json_object_object_add(counts, "failed", json_object_new_int64(row->failed));
@@ -107,7 +107,7 @@ struct json_object *cli_json_attempt(const struct store_attempt_row *row)
 	json_object_object_add(o, "event_id", cli_json_string(row->event_id));
 	json_object_object_add(o, "event", cli_json_string(row->event));
 	json_object_object_add(o, "target", cli_json_string(row->target));
-	json_object_object_add(o, "status", json_object_new_string(cli_attempt_status(row)));
+	json_object_object_add(o, "status", json_object_new_string(store_attempt_status(row)));
 	json_object_object_add(o, "outcome", cli_json_string(row->outcome));
 	json_object_object_add(o, "attempt", json_object_new_int(row->attempt));
 	json_object_object_add(o, "started_at", cli_json_time(row->started_ms));

@@ -123,7 +123,7 @@ void cli_add_event_counts(struct buf *out, const struct store_event_row *row)
 		if (counts[i].n > 0)
 			buf_addf(out, "%s%lld %s", out->len > before ? ", " : "", (long long)counts[i].n, counts[i].name);
 	if (out->len == before)
-		buf_adds(out, cli_event_status(row));
+		buf_adds(out, store_event_status(row));
 }
 
 static void print_event(const struct store_event_row *row)
@@ -203,7 +203,7 @@ static int print_attempt(void *ctx, const struct store_attempt_row *row)
 
 	(void)ctx;
 	buf_addf(&line, "attempt %d  %s  %s after %s", row->attempt, cli_format_time(row->started_ms, time),
-	         cli_attempt_status(row), units_format_duration(row->duration_ms, took));
+	         store_attempt_status(row), units_format_duration(row->duration_ms, took));
 	if (row->error_message[0])
 		buf_addf(&line, ": %s", row->error_message);
 	cli_print_text("  ", line.data, line.len);

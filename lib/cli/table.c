@@ -137,24 +137,6 @@ char *cli_format_time(int64_t wall_ms, char out[CLI_TIME_SIZE])
 	return out;
 }
 
-const char *cli_event_status(const struct store_event_row *row)
-{
-	if (!row->expanded)
-		return "new";
-	if (row->failed > 0)
-		return "failed";
-	if (row->waiting > 0)
-		return "waiting";
-	if (row->deliveries == 0)
-		return "unhandled";
-	return row->succeeded > 0 ? "success" : "canceled";
-}
-
-const char *cli_attempt_status(const struct store_attempt_row *row)
-{
-	return strcmp(row->outcome, "success") == 0 ? "success" : "failed";
-}
-
 const char *cli_held(const struct store_delivery_row *row)
 {
 	return strcmp(row->state, "pending") == 0 ? row->held : "";

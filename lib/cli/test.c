@@ -33,7 +33,7 @@ static int show_attempt(void *ctx, const struct store_attempt_row *row)
 		cli_print_json(cli_json_attempt(row));
 		return 1;
 	}
-	buf_addf(&line, "%s after %s", cli_attempt_status(row), units_format_duration(row->duration_ms, took));
+	buf_addf(&line, "%s after %s", store_attempt_status(row), units_format_duration(row->duration_ms, took));
 	if (row->error_message[0])
 		buf_addf(&line, ": %s", row->error_message);
 	else if (row->status_code)

@@ -123,7 +123,7 @@ static int add_attempt(void *ctx, const struct store_attempt_row *row)
 	}
 	cli_add_result(&result, row);
 	cli_table_cell(v->attempts, cli_format_time(row->started_ms, time));
-	cli_table_cell(v->attempts, cli_attempt_status(row));
+	cli_table_cell(v->attempts, store_attempt_status(row));
 	cli_table_cell(v->attempts, row->event);
 	snprintf(number, sizeof number, "%d", row->attempt);
 	cli_table_cell(v->attempts, row->test ? "test" : number);

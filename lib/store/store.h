@@ -209,6 +209,12 @@ struct store_attempt_row {
 	bool output_cut, test;
 };
 
+/* What became of an event, in one word: new, waiting, failed, success, unhandled or canceled. */
+const char *store_event_status(const struct store_event_row *row);
+
+/* "success" or "failed". */
+const char *store_attempt_status(const struct store_attempt_row *row);
+
 /* What to list; a member that is 0 or NULL does not narrow. Newest first. */
 struct store_filter {
 	const char *org;            /* what this organisation may see: what is nobody's, and its own */
