@@ -90,6 +90,16 @@ bool address_in(const struct address *a, const struct address_block *block)
 	       (rest == 0 || ((a->bytes[whole] ^ block->first.bytes[whole]) & mask) == 0);
 }
 
+bool address_in_any(const struct address *a, const struct address_blocks *blocks)
+{
+	size_t i;
+
+	for (i = 0; i < blocks->n; i++)
+		if (address_in(a, &blocks->items[i]))
+			return true;
+	return false;
+}
+
 char *address_format(const struct address *a, char out[ADDRESS_TEXT_SIZE])
 {
 	const void *bytes = address_is_ipv4(a) ? a->bytes + IPV4_OFFSET : a->bytes;

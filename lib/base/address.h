@@ -4,6 +4,7 @@
 #define NTRVSTA_BASE_ADDRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -19,6 +20,11 @@ struct address_block { /* the addresses whose first BITS bits are those of FIRST
 	unsigned bits;
 };
 
+struct address_blocks {
+	struct address_block *items; /* allocated; NULL where N is 0 */
+	size_t n;
+};
+
 /* -1 where SA is neither of IPv4 nor of IPv6. */
 int address_from_socket(const struct sockaddr *sa, struct address *out);
 
@@ -30,6 +36,7 @@ int address_parse_block(const char *text, struct address_block *out);
 
 bool address_is_ipv4(const struct address *a);
 bool address_in(const struct address *a, const struct address_block *block);
+bool address_in_any(const struct address *a, const struct address_blocks *blocks);
 
 char *address_format(const struct address *a, char out[ADDRESS_TEXT_SIZE]); /* returns OUT */
 

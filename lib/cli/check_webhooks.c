@@ -28,8 +28,8 @@ static void check_allow_private(struct check *c)
 	char text[ADDRESS_TEXT_SIZE];
 	size_t i;
 
-	for (i = 0; i < settings->nallow_private; i++) {
-		const struct address_block *b = &settings->allow_private[i];
+	for (i = 0; i < settings->allow_private.n; i++) {
+		const struct address_block *b = &settings->allow_private.items[i];
 		unsigned bits = address_is_ipv4(&b->first) && b->bits >= 96 ? b->bits - 96 : b->bits;
 
 		buf_addf(&blocks, "%s%s/%u", i ? " " : "", address_format(&b->first, text), bits);

@@ -157,7 +157,8 @@ static void free_conf(struct conf *c)
 	free(c->handlers);
 	free_handler(&c->handler_defaults);
 	free_handler(&c->webhooks.call);
-	free(c->webhooks.allow_private);
+	free(c->webhooks.allow_private.items);
+	free(c->web_trusted_proxies.items);
 	free(c->webhooks.ca_file);
 	for (size_t i = 0; c->pass_env && c->pass_env[i]; i++)
 		free(c->pass_env[i]);

@@ -45,8 +45,7 @@ struct conf_webhooks { /* [webhooks]: registered URLs */
 	struct conf_handler call; /* what a handler has too: time-out, concurrency, schedule */
 	int64_t connect_timeout_ms; /* until TLS is agreed upon */
 	bool allow_http;
-	struct address_block *allow_private; /* what may be called although it is not public */
-	size_t nallow_private;
+	struct address_blocks allow_private; /* what may be called although it is not public */
 	char *ca_file; /* absolute; "": the system's */
 };
 
@@ -65,6 +64,8 @@ struct conf {
 	unsigned web_threads;
 	bool web_api;             /* serve the management API */
 	int64_t web_rate_per_hour; /* for each client address; 0: off */
+	int64_t web_refused_per_hour; /* of it, with a wrong signature or key; 0: off */
+	struct address_blocks web_trusted_proxies; /* whose X-Forwarded-For counts */
 
 	bool dispatch_auto;
 	unsigned dispatch_concurrency;

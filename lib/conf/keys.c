@@ -282,27 +282,24 @@ static int parse_schedule(const char *value, void *field, const struct conf *c, 
 /* "off", or blocks of addresses. */
 static int parse_blocks(const char *value, void *field, const struct conf *c, struct buf *err)
 {
-	struct conf_webhooks *to = (struct conf_webhooks *)((char *)field - offsetof(struct conf_webhooks, allow_private));
-	struct address_block *blocks = NULL;
-	size_t n = 0;
+	struct address_blocks *to = field, blocks = { NULL, 0 };
 	char *word;
 
 	(void)c;
 	if (strcmp(value, "off") == 0)
 		value = "";
 	while ((word = next_word(&value)) != NULL) {
-		blocks = xreallocarray(blocks, n + 1, sizeof *blocks);
-		if (address_parse_block(word, &blocks[n++]) < 0) {
+		blocks.items = xreallocarray(blocks.items, blocks.n + 1, sizeof *blocks.items);
+		if (address_parse_block(word, &blocks.items[blocks.n++]) < 0) {
 			refuse(err, "off, or blocks of addresses with blanks between them such as 10.0.0.0/8 fd00::/8", word);
 			free(word);
-			free(blocks);
+			free(blocks.items);
 			return -1;
 		}
 		free(word);
 	}
-	free(to->allow_private);
-	to->allow_private = blocks;
-	to->nallow_private = n;
+	free(to->items);
+	*to = blocks;
 	return 0;
 }
 
@@ -406,6 +403,10 @@ const struct conf_key conf_keys[] = {
 	  parse_switch, CONF(web_api) },
 	{ "web", "rate_limit", "200/s", "for each client address; burst = twice that; 0 = off",
 	  parse_rate, CONF(web_rate_per_hour) },
+	{ "web", "refused_limit", "10/s", "the same for calls with a wrong signature or key; right ones pass; 0 = off",
+	  parse_rate, CONF(web_refused_per_hour) },
+	{ "web", "trusted_proxies", "off", "or blocks of addresses whose X-Forwarded-For tells the client",
+	  parse_blocks, CONF(web_trusted_proxies) },
 
 	{ "dispatch", "start", "auto",
 	  "auto: ntrvsta-fcgi starts the dispatcher when none runs; off: cron or systemd does",

@@ -58,7 +58,7 @@ static void call_free(struct call *call)
 {
 	curl_easy_cleanup(call->easy);
 	curl_slist_free_all(call->headers);
-	free(call->settings.allow_private);
+	free(call->settings.allow_private.items);
 	buf_free(&call->refused);
 	buf_free(&call->answer);
 	free(call);
@@ -142,11 +142,11 @@ static void set_options(struct call *call, const struct call_spec *spec)
 
 static void copy_settings(struct conf_webhooks *to, const struct conf_webhooks *from)
 {
-	size_t bytes = from->nallow_private * sizeof *from->allow_private;
+	size_t bytes = from->allow_private.n * sizeof *from->allow_private.items;
 
-	*to = (struct conf_webhooks){ .nallow_private = from->nallow_private };
+	*to = (struct conf_webhooks){ .allow_private.n = from->allow_private.n };
 	if (bytes)
-		to->allow_private = memcpy(xmalloc(bytes), from->allow_private, bytes);
+		to->allow_private.items = memcpy(xmalloc(bytes), from->allow_private.items, bytes);
 }
 
 /* Connections are libcurl's, which closes those that are older than so many whole seconds. Rounded down, so that it

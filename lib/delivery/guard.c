@@ -62,16 +62,6 @@ static bool parse_and_match(const char *text, const struct address *a)
 
 static const char global_unicast[] = "2000::/3";
 
-static bool is_listed(const struct conf_webhooks *settings, const struct address *a)
-{
-	size_t i;
-
-	for (i = 0; i < settings->nallow_private; i++)
-		if (address_in(a, &settings->allow_private[i]))
-			return true;
-	return false;
-}
-
 /* What A is where it is not public; NULL where it is. *INNER is the IPv4 address in it that decides, if any. */
 static const char *find_special(const struct address *a, bool *has_inner, struct address *inner)
 {
@@ -98,7 +88,7 @@ bool guard_allows(const struct conf_webhooks *settings, const struct address *a,
 	bool has_inner;
 	const char *what;
 
-	if (is_listed(settings, a))
+	if (address_in_any(a, &settings->allow_private))
 		return true;
 	what = find_special(a, &has_inner, &inner);
 	if (!what)

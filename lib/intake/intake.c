@@ -142,16 +142,31 @@ static enum intake_code check_length(const struct intake_head *head, size_t max,
 	return code;
 }
 
-bool intake_check_rate(const struct conf *conf, struct limiter *limiter, const struct intake_head *head,
-                       struct intake_verdict *out)
+static bool check_limit(struct limiter *limiter, enum limiter_kind kind, const struct intake_head *head, int64_t per_hour,
+                        struct intake_verdict *out)
 {
 	unsigned wait_s = 0;
 
-	if (limiter && conf->web_rate_per_hour > 0 && head->remote_addr)
-		wait_s = limiter_check(limiter, head->remote_addr, conf->web_rate_per_hour, clock_mono_ms());
+	if (limiter && per_hour > 0 && head->remote_addr)
+		wait_s = limiter_check(limiter, kind, head->remote_addr, per_hour, clock_mono_ms());
 	if (wait_s > 0)
 		refuse(out, INTAKE_RATE_LIMITED, wait_s);
 	return wait_s == 0;
+}
+
+bool intake_check_rate(const struct conf *conf, struct limiter *limiter, const struct intake_head *head,
+                       struct intake_verdict *out)
+{
+	return check_limit(limiter, LIMITER_CALLS, head, conf->web_rate_per_hour, out);
+}
+
+void intake_limit_refused(const struct conf *conf, struct limiter *limiter, const struct intake_head *head,
+                          struct intake_verdict *out)
+{
+	if (out->code != INTAKE_MISSING_SIGNATURE && out->code != INTAKE_INVALID_SIGNATURE)
+		return;
+	if (!check_limit(limiter, LIMITER_REFUSED, head, conf->web_refused_per_hour, out))
+		buf_adds(&out->detail, "Too many requests with a wrong signature or key from this address");
 }
 
 void intake_check_body(const struct intake_head *head, size_t max, size_t *len, struct intake_verdict *out)

@@ -23,7 +23,7 @@ struct intake_head {
 	const char *path_info, *script_name;
 	const char *content_length, *content_type;
 	const char *signature, *event, *idempotency_key; /* X-Ntrvsta-* */
-	const char *remote_addr;
+	const char *remote_addr, *forwarded_for;
 };
 
 /* What is answered. The contract's table, section 3. */
@@ -80,6 +80,10 @@ void intake_release(struct intake *in);
 /* The same checks for requests that are no events. May this address call? Else OUT is RATE_LIMITED. */
 bool intake_check_rate(const struct conf *conf, struct limiter *limiter, const struct intake_head *head,
                        struct intake_verdict *out);
+/* After a refusal: where it was for a wrong signature, count it; OUT becomes RATE_LIMITED where this address had too
+ * many of them. What is signed rightly always passes, so that nobody can shut others out who share an address. */
+void intake_limit_refused(const struct conf *conf, struct limiter *limiter, const struct intake_head *head,
+                          struct intake_verdict *out);
 /* The announced length of a JSON body of MAX bytes at most; 0 where nothing is announced. */
 void intake_check_body(const struct intake_head *head, size_t max, size_t *len, struct intake_verdict *out);
 

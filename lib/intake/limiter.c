@@ -80,12 +80,12 @@ void limiter_close(struct limiter *l)
 }
 
 /* What of ADDRESS counts: an IPv4 address, the /64 of an IPv6 one, else the text. FNV-1a. */
-static uint64_t hash_address(const struct limiter *l, const char *address)
+static uint64_t hash_address(const struct limiter *l, enum limiter_kind kind, const char *address)
 {
 	unsigned char bin[16];
 	const unsigned char *p = (const unsigned char *)address;
 	size_t len = strlen(address), i;
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ kind;
 
 	if (inet_pton(AF_INET, address, bin) == 1) {
 		p = bin;
@@ -131,10 +131,10 @@ static _Atomic uint64_t *find_cell(struct limiter *l, uint64_t hash, uint32_t ta
 	return best;
 }
 
-unsigned limiter_check(struct limiter *l, const char *address, int64_t per_hour, int64_t mono_ms)
+unsigned limiter_check(struct limiter *l, enum limiter_kind kind, const char *address, int64_t per_hour, int64_t mono_ms)
 {
 	uint32_t now = (uint32_t)(mono_ms * (1000 / TICK_US));
-	uint64_t hash = hash_address(l, address);
+	uint64_t hash = hash_address(l, kind, address);
 	uint32_t tag = (uint32_t)(hash >> 32) | 1; /* never 0, which an empty cell has */
 	int64_t interval = TICKS_PER_HOUR / per_hour > 0 ? TICKS_PER_HOUR / per_hour : 1;
 	int64_t per_second = (per_hour + 3599) / 3600, burst = 2 * per_second * interval;

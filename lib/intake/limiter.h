@@ -8,13 +8,18 @@
 
 struct limiter;
 
+enum limiter_kind { /* counted apart */
+	LIMITER_CALLS,
+	LIMITER_REFUSED, /* for a wrong signature or key */
+};
+
 /* NULL with errno where the file can't be made or mapped. */
 struct limiter *limiter_open(const char *state_dir);
 void limiter_close(struct limiter *l);
 
-/* Count a request of ADDRESS (IPv4, or IPv6 by its /64; others as they stand) at MONO_MS
+/* Count one of KIND from ADDRESS (IPv4, or IPv6 by its /64; others as they stand) at MONO_MS
  * (clock_mono_ms(), which all processes of a machine share). 0 where it may pass, else the seconds to wait. Any thread
  * or process, without locks. */
-unsigned limiter_check(struct limiter *l, const char *address, int64_t per_hour, int64_t mono_ms);
+unsigned limiter_check(struct limiter *l, enum limiter_kind kind, const char *address, int64_t per_hour, int64_t mono_ms);
 
 #endif

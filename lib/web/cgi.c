@@ -44,10 +44,10 @@ int server_run_cgi(struct conf *conf)
 
 	memset(&x, 0, sizeof x);
 	request_begin_cgi(&x.request);
-	if (conf && conf->web_rate_per_hour > 0)
+	if (conf && (conf->web_rate_per_hour > 0 || conf->web_refused_per_hour > 0))
 		limiter = limiter_open(conf->state_dir);
 	exchange_receive(&x, conf, limiter, &verdict);
-	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&x, limiter, &verdict)) {
+	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&x, &verdict)) {
 		stores = stores_new();
 		new_work = manage_serve(&x, stores, forget_keys, NULL); /* before a test may start one */
 	} else {

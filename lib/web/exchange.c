@@ -3,6 +3,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
+#include "lib/intake/client.h"
 
 static const struct request_wanted head_params[] = {
 	REQUEST_WANTED("REQUEST_METHOD", struct intake_head, method),
@@ -14,6 +15,7 @@ static const struct request_wanted head_params[] = {
 	REQUEST_WANTED("HTTP_X_NTRVSTA_EVENT", struct intake_head, event),
 	REQUEST_WANTED("HTTP_X_NTRVSTA_IDEMPOTENCY_KEY", struct intake_head, idempotency_key),
 	REQUEST_WANTED("REMOTE_ADDR", struct intake_head, remote_addr),
+	REQUEST_WANTED("HTTP_X_FORWARDED_FOR", struct intake_head, forwarded_for),
 };
 
 void exchange_receive(struct exchange *x, struct conf *conf, struct limiter *limiter, struct intake_verdict *out)
@@ -21,7 +23,10 @@ void exchange_receive(struct exchange *x, struct conf *conf, struct limiter *lim
 	size_t got;
 
 	x->conf = conf ? conf_ref(conf) : NULL;
+	x->limiter = limiter;
 	request_params(&x->request, head_params, sizeof head_params / sizeof head_params[0], &x->head);
+	if (conf)
+		x->head.remote_addr = client_address(&conf->web_trusted_proxies, x->head.remote_addr, x->head.forwarded_for, x->client);
 	intake_admit(&x->intake, x->conf, limiter, &x->head, out);
 	if (out->code != INTAKE_ACCEPTED)
 		return;
@@ -29,6 +34,7 @@ void exchange_receive(struct exchange *x, struct conf *conf, struct limiter *lim
 	got = request_read(&x->request, x->intake.body, x->intake.body_len);
 	x->body_read = got == x->intake.body_len;
 	intake_accept(&x->intake, &x->head, got, clock_wall_ms(), out);
+	intake_limit_refused(x->conf, limiter, &x->head, out);
 }
 
 static const char *or_dash(const char *s)

@@ -19,6 +19,8 @@ struct exchange {
 	struct conf *conf; /* a reference of its own; NULL: not configured */
 	struct intake_head head;
 	struct intake intake;
+	struct limiter *limiter; /* NULL: none */
+	char client[ADDRESS_TEXT_SIZE];
 	bool body_read; /* as much of the body as was announced is here */
 };
 

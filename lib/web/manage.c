@@ -60,13 +60,13 @@ static bool find_path(const struct exchange *x, struct buf *out)
 	return ours;
 }
 
-bool manage_admit(const struct exchange *x, struct limiter *limiter, struct intake_verdict *out)
+bool manage_admit(const struct exchange *x, struct intake_verdict *out)
 {
 	struct buf path = BUF_INIT;
 	bool ours = out->code == INTAKE_NOT_FOUND && find_path(x, &path);
 
 	buf_free(&path);
-	return ours && intake_check_rate(x->conf, limiter, &x->head, out);
+	return ours && intake_check_rate(x->conf, x->limiter, &x->head, out);
 }
 
 /* --- who asks ------------------------------------------------------------------------------ */
@@ -149,6 +149,16 @@ static bool read_body(struct exchange *x, struct intake_verdict *out)
 	return x->body_read;
 }
 
+/* Too many wrong keys from this address? Then OUT is the answer, not that this one is wrong. */
+static bool too_many_wrong(const struct exchange *x, const struct api_answer *a, struct intake_verdict *out)
+{
+	if (a->status != 401)
+		return false;
+	out->code = INTAKE_INVALID_SIGNATURE;
+	intake_limit_refused(x->conf, x->limiter, &x->head, out);
+	return out->code == INTAKE_RATE_LIMITED;
+}
+
 static bool serve_api(struct exchange *x, const char *path, struct store *store, void (*read)(void *ctx), void *ctx)
 {
 	struct api_answer answer = { 0 };
@@ -162,8 +172,9 @@ static bool serve_api(struct exchange *x, const char *path, struct store *store,
 
 	if (read)
 		read(ctx);
-	if (known && !is_read) {
+	if (known ? !is_read : too_many_wrong(x, &answer, &verdict)) {
 		exchange_answer(x, &verdict);
+		api_answer_free(&answer);
 		return false;
 	}
 	if (known)

@@ -13,7 +13,7 @@
 
 /* Is X, for which OUT says that no source is there, to be served by manage_serve()? Else OUT is the answer, which
  * may be another one now. */
-bool manage_admit(const struct exchange *x, struct limiter *limiter, struct intake_verdict *out);
+bool manage_admit(const struct exchange *x, struct intake_verdict *out);
 
 /* Serve X, up to and with its answer; releases everything but the request. READ, where it is not NULL, is called
  * with CTX as soon as the body is here. True where the dispatcher has new work. */

@@ -233,7 +233,7 @@ static enum served conn_serve(struct conn *c, struct conf *conf)
 		return SERVED;
 	}
 	exchange_receive(&c->exchange, conf, c->server->limiter, &verdict);
-	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&c->exchange, c->server->limiter, &verdict))
+	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&c->exchange, &verdict))
 		return SERVED_MANAGE;
 	workers_reading_done(&c->work);
 	if (verdict.code != INTAKE_ACCEPTED) {

@@ -737,6 +737,13 @@ class Http(ApiTest):
         self.assertEqual({a.status for a in answers}, {401, 429})
         self.assertRegex(answers[-1].headers["retry-after"], r"\A[1-9]\d*\Z")
 
+    def test_refused_limit(self):
+        """wrong keys have a limit of their own; a right one passes"""
+        self.start({"web": {"refused_limit": "1/h"}})
+        wrong = [self.call("GET", "/v1/webhooks", key=key).status for key in (NOBODY, "ntr_00000000_" + "0" * 40, "x", NOBODY)]
+        self.assertEqual(wrong, [401, 401, 429, 429])
+        self.call("GET", "/v1/webhooks", status=200)
+
     def test_health(self):
         """/healthz says whether events can be stored, to everybody"""
         site = self.start()

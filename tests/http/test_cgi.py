@@ -451,6 +451,39 @@ class Limits(CgiTest):
             self.assertRefused(site.cgi(event(), signature=digit * 64), "invalid_signature")
         self.assertRefused(site.cgi(event(), signature="2" * 64), "rate_limited")
 
+    def test_refused_limit(self):
+        """wrong signatures have a limit of their own, beyond which they are refused all the same; a right one passes"""
+        site = self.site({"web": {"refused_limit": "1/h"}})
+        for digit in "01":
+            self.assertRefused(site.cgi(event(), signature=digit * 64), "invalid_signature")
+        answer = site.cgi(event(), signature="2" * 64)
+        self.assertRefused(answer, "rate_limited")
+        self.assertGreater(int(answer.headers["retry-after"]), 3000)
+        self.assertRefused(site.cgi(event(), signature=None), "rate_limited")
+        self.assertAccepted(site.cgi(event()))
+        self.assertRefused(site.cgi(event(), signature="2" * 64, env={"REMOTE_ADDR": "192.0.2.9"}), "invalid_signature")
+
+    def test_refused_limit_off(self):
+        """refused_limit = 0 is no limit"""
+        site = self.site({"web": {"refused_limit": "0", "rate_limit": "0"}})
+        for n in range(25):
+            self.assertRefused(site.cgi(event(n=n), signature="0" * 64), "invalid_signature")
+
+    def test_trusted_proxies(self):
+        """X-Forwarded-For tells who calls where a trusted proxy sent it, and nothing where anybody else did"""
+        site = self.site({"web": {"rate_limit": "1/h", "trusted_proxies": "10.0.0.0/8"}})
+        def call(n, remote, forwarded):
+            return site.cgi(event(n=n), env={"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded})
+        for n in range(6):
+            self.assertAccepted(call(n, "10.0.0.1", f"203.0.113.{n}"))
+        self.assertAccepted(call(6, "10.0.0.2", "203.0.113.0"))
+        answer = call(7, "10.0.0.3", "198.51.100.1, 203.0.113.0")
+        self.assertRefused(answer, "rate_limited")
+        self.assertIn(b"address=203.0.113.0 ", answer.stderr)
+        for n in (8, 9):
+            self.assertAccepted(call(n, "192.0.2.1", f"203.0.113.{n}"))
+        self.assertRefused(call(10, "192.0.2.1", "203.0.113.10"), "rate_limited")
+
     def test_rate_limit_passes_again(self):
         """one second later as many pass as the rate has in a second"""
         site = self.site({"web": {"rate_limit": "1/s"}})

@@ -645,7 +645,7 @@ static void test_webhooks(void)
 		CHECK_INT(c->webhooks.call.timeout_ms, 15000, "by default a call may take 15 s");
 		CHECK_INT(c->webhooks.connect_timeout_ms, 5000, "... of that 5 to connect");
 		CHECK_INT(c->webhooks.call.concurrency, 1, "... one at a time to a webhook");
-		CHECK(!c->webhooks.allow_http && c->webhooks.nallow_private == 0, "... with HTTPS, to public addresses only");
+		CHECK(!c->webhooks.allow_http && c->webhooks.allow_private.n == 0, "... with HTTPS, to public addresses only");
 		CHECK_STR(c->webhooks.ca_file, "", "... and the system's authorities");
 		CHECK_INT((int64_t)c->webhooks.call.output_limit, 8192, "8 KiB of an answer are kept");
 		check_schedule(&c->webhooks.call.retry_schedule, by_default, 9, "the default");
@@ -660,15 +660,15 @@ static void test_webhooks(void)
 		CHECK_INT(c->webhooks.connect_timeout_ms, 500, "connect_timeout");
 		CHECK_INT(c->webhooks.call.concurrency, 9, "concurrency");
 		CHECK(c->webhooks.allow_http, "allow_http");
-		CHECK_INT((int64_t)c->webhooks.nallow_private, 2, "two blocks");
-		CHECK_INT(c->webhooks.allow_private[0].bits, 96 + 8, "... 10.0.0.0/8");
-		CHECK_INT(c->webhooks.allow_private[1].bits, 128, "... and an address alone");
+		CHECK_INT((int64_t)c->webhooks.allow_private.n, 2, "two blocks");
+		CHECK_INT(c->webhooks.allow_private.items[0].bits, 96 + 8, "... 10.0.0.0/8");
+		CHECK_INT(c->webhooks.allow_private.items[1].bits, 128, "... and an address alone");
 		CHECK_STR(c->webhooks.ca_file, ca_file, "ca_file is relative to the file");
 		check_schedule(&c->webhooks.call.retry_schedule, given, 2, "what is given");
 	}
 	conf_unref(c);
 	c = load_good(SOURCE "[webhooks]\nallow_private = off\nca_file =\n");
-	CHECK(c && c->webhooks.nallow_private == 0 && !c->webhooks.ca_file[0], "off, and no file, are the defaults");
+	CHECK(c && c->webhooks.allow_private.n == 0 && !c->webhooks.ca_file[0], "off, and no file, are the defaults");
 	conf_unref(c);
 	free(hook);
 	free(ca_file);

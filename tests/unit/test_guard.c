@@ -211,7 +211,7 @@ static void test_allow_private(void)
 
 	for (i = 0; i < sizeof lists / sizeof lists[0]; i++) {
 		struct address_block block;
-		struct conf_webhooks settings = { .allow_private = &block, .nallow_private = 1 };
+		struct conf_webhooks settings = { .allow_private = { &block, 1 } };
 		struct address a;
 
 		CHECK(address_parse_block(lists[i].block, &block) == 0 && address_parse(lists[i].address, &a) == 0 &&

@@ -6,6 +6,7 @@
 #include "lib/base/fdio.h"
 #include "lib/base/xalloc.h"
 #include "lib/event/signature.h"
+#include "lib/intake/client.h"
 #include "lib/intake/committer.h"
 #include "lib/intake/intake.h"
 #include "tests/unit/tap.h"
@@ -245,7 +246,7 @@ static unsigned count_passes(struct limiter *l, const char *address, int64_t per
 	unsigned passes = 0;
 
 	while (calls-- > 0)
-		passes += limiter_check(l, address, per_hour, ms) == 0;
+		passes += limiter_check(l, LIMITER_CALLS, address, per_hour, ms) == 0;
 	return passes;
 }
 
@@ -257,7 +258,7 @@ static void test_limiter(void)
 	if (!CHECK(l && other, "a limiter opens"))
 		return;
 	CHECK_INT(count_passes(l, "192.0.2.1", rate, 100, 5000), 20, "a burst of twice the rate passes");
-	CHECK_INT(limiter_check(l, "192.0.2.1", rate, 5000), 1, "the next one is told to wait a second at most");
+	CHECK_INT(limiter_check(l, LIMITER_CALLS, "192.0.2.1", rate, 5000), 1, "the next one is told to wait a second at most");
 	CHECK_INT(count_passes(other, "192.0.2.1", rate, 100, 5000), 0, "another process counts the same");
 	CHECK_INT(count_passes(l, "192.0.2.2", rate, 100, 5000), 20, "another address has its own");
 	CHECK_INT(count_passes(l, "192.0.2.1", rate, 100, 6000), 10, "a second later the rate passes");
@@ -267,9 +268,57 @@ static void test_limiter(void)
 	CHECK_INT(count_passes(l, "2001:db8:1:2:ffff::9", rate, 100, 5000), 0, "one /64 is one client");
 	CHECK_INT(count_passes(l, "2001:db8:1:3::1", rate, 100, 5000), 20, "another /64 is another");
 	CHECK_INT(count_passes(l, "192.0.2.9", 1, 5, 5000), 2, "one an hour: two at once");
-	CHECK_INT(limiter_check(l, "192.0.2.9", 1, 5000), 3600, "then wait an hour");
+	CHECK_INT(limiter_check(l, LIMITER_CALLS, "192.0.2.9", 1, 5000), 3600, "then wait an hour");
 	limiter_close(other);
 	limiter_close(l);
+}
+
+static void test_limiter_kinds(void)
+{
+	struct limiter *l = limiter_open(conf->state_dir);
+	int64_t rate = 3600;
+
+	CHECK_INT(count_passes(l, "192.0.2.77", rate, 5, 5000), 2, "calls of an address have a limit");
+	CHECK_INT(limiter_check(l, LIMITER_REFUSED, "192.0.2.77", rate, 5000), 0, "its refused ones are counted apart");
+	limiter_close(l);
+}
+
+static void test_client_address(void)
+{
+	static const struct { const char *remote, *forwarded, *client; } rows[] = {
+		{ "203.0.113.9", "192.0.2.1", "203.0.113.9" }, /* not from a proxy: anybody may write the header */
+		{ "10.0.0.1", NULL, "10.0.0.1" },
+		{ "10.0.0.1", "", "10.0.0.1" },
+		{ "10.0.0.1", "192.0.2.1", "192.0.2.1" },
+		{ "10.0.0.1", " 192.0.2.1\t", "192.0.2.1" },
+		{ "10.0.0.1", "198.51.100.7, 192.0.2.1", "192.0.2.1" }, /* what stands before it is the client's own word */
+		{ "10.0.0.1", "192.0.2.1, 10.0.0.2", "192.0.2.1" },
+		{ "10.0.0.1", "10.0.0.3,10.0.0.2", "10.0.0.3" },
+		{ "10.0.0.1", "192.0.2.1,unknown", "10.0.0.1" },
+		{ "10.0.0.1", "192.0.2.1, ,10.0.0.2", "10.0.0.2" },
+		{ "10.0.0.1", ",", "10.0.0.1" },
+		{ "10.0.0.1", "192.0.2.1:4711", "192.0.2.1" },
+		{ "10.0.0.1", "[2001:db8::1]:443", "2001:db8::1" },
+		{ "10.0.0.1", "[2001:db8::1]", "2001:db8::1" },
+		{ "10.0.0.1", "2001:db8::1", "2001:db8::1" },
+		{ "fd00::1", "2001:db8:0::2", "2001:db8::2" },
+		{ "::ffff:10.0.0.1", "192.0.2.1", "192.0.2.1" },
+		{ "10.0.0.1", "0123456789012345678901234567890123456789012345678901234567890123456789", "10.0.0.1" },
+		{ "unix:", "192.0.2.1", "unix:" },
+		{ NULL, "192.0.2.1", NULL },
+	};
+	struct address_block blocks[2];
+	struct address_blocks proxies = { blocks, 2 }, none = { NULL, 0 };
+	char out[ADDRESS_TEXT_SIZE];
+	size_t i;
+
+	address_parse_block("10.0.0.0/8", &blocks[0]);
+	address_parse_block("fd00::/8", &blocks[1]);
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		CHECK_STR(client_address(&proxies, rows[i].remote, rows[i].forwarded, out), rows[i].client, "from %s, forwarded for '%s'",
+		          rows[i].remote ? rows[i].remote : "nobody", rows[i].forwarded ? rows[i].forwarded : "nobody");
+		CHECK_STR(client_address(&none, rows[i].remote, rows[i].forwarded, out), rows[i].remote, "... no proxy is trusted");
+	}
 }
 
 static void test_limiter_is_bounded(void)
@@ -280,7 +329,7 @@ static void test_limiter_is_bounded(void)
 
 	for (i = 0; i < 1000000; i++) {
 		snprintf(address, sizeof address, "10.%u.%u.%u", i >> 16 & 255, i >> 8 & 255, i & 255);
-		refused += limiter_check(l, address, 36000, 10000000) != 0;
+		refused += limiter_check(l, LIMITER_CALLS, address, 36000, 10000000) != 0;
 	}
 	CHECK_INT(refused, 0, "a million addresses at once, each of which calls once, are not refused");
 	CHECK_INT(count_passes(l, "10.0.0.1", 36000, 100, 10000000) <= 20, true, "and the table still limits");
@@ -370,6 +419,8 @@ int main(void)
 	test_body();
 	test_answers();
 	test_limiter();
+	test_limiter_kinds();
+	test_client_address();
 	test_limiter_is_bounded();
 	test_committer();
 	test_commit_fails();

@@ -8,7 +8,7 @@
 
 static struct address_block machine;
 static const struct conf_webhooks strict = { 0 };
-static const struct conf_webhooks lenient = { .allow_http = true, .allow_private = &machine, .nallow_private = 1 };
+static const struct conf_webhooks lenient = { .allow_http = true, .allow_private = { &machine, 1 } };
 
 static void check(const struct conf_webhooks *settings, const char *url, const char *normal, const char *why)
 {
