@@ -11,6 +11,7 @@
 
 #include "lib/base/fdio.h"
 #include "lib/base/clock.h"
+#include "lib/base/units.h"
 #include "lib/delivery/targets.h"
 #include "lib/event/catalogue.h"
 
@@ -116,6 +117,33 @@ static void check_secrets(struct check *c, const struct conf_source *source)
 		    live, live == 1 ? "" : "s");
 }
 
+/* An event that was removed is known no more, and whoever once heard its call could repeat it. */
+static void check_replay(struct check *c, const struct conf_source *source)
+{
+	char age[UNITS_SIZE], kept[UNITS_SIZE];
+
+	units_format_duration(source->max_age_ms, age);
+	units_format_duration(c->conf->retain_events_ms, kept);
+	if (source->max_age_ms == 0)
+		check_say(c, CHECK_NOTE, "source", "%s: a call that somebody recorded could be repeated once its event was removed, after %s: a "
+		          "max_age below that closes this for events with a timestamp", source->name, kept);
+	else if (source->max_age_ms > c->conf->retain_events_ms)
+		check_say(c, CHECK_WARNING, "source", "%s: max_age = %s is longer than [store] retain_events = %s: in between, a call that "
+		          "somebody recorded could be repeated; make it shorter", source->name, age, kept);
+}
+
+/* With all of them as a proxy, every client says who he is. */
+static void check_proxies(struct check *c)
+{
+	const struct address_blocks *proxies = &c->conf->web_trusted_proxies;
+	size_t i;
+
+	for (i = 0; i < proxies->n; i++)
+		if (proxies->items[i].bits == 0 || (address_is_ipv4(&proxies->items[i].first) && proxies->items[i].bits == 96))
+			check_say(c, CHECK_WARNING, "web", "[web] trusted_proxies has every address in it: each client can choose in "
+			          "X-Forwarded-For which address its calls count for");
+}
+
 static void check_sources(struct check *c)
 {
 	const char *variable = getenv("NTRVSTA_WEBHOOK_SECRET");
@@ -130,6 +158,7 @@ static void check_sources(struct check *c)
 		else
 			check_secret_file(c, source);
 		check_secrets(c, source);
+		check_replay(c, source);
 	}
 }
 
@@ -292,6 +321,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		check_log(&c, conf->log_target);
 		check_log(&c, conf->log_security);
 		check_sources(&c);
+		check_proxies(&c);
 		check_state(&c);
 		check_handlers(&c);
 		check_webhooks(&c);

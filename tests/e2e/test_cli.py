@@ -537,6 +537,20 @@ class Check(Case):
         done = site.tool("check", env={"NTRVSTA_WEBHOOK_SECRET": "0123456789abcdef"})
         self.assertIn("$NTRVSTA_WEBHOOK_SECRET", done.stdout)
 
+    def test_replay(self):
+        """max_age off is noted, one that leaves a gap behind retention is warned of, one within it is right"""
+        for max_age, retain, level in (("0", "30d", "note"), ("31d", "30d", "warning"), ("30d", "30d", None)):
+            with self.subTest(max_age=max_age):
+                site = self.site({**OFF, "source ntrvsta": {"max_age": max_age}, "store": {"retain_events": retain}})
+                for at in ("note", "warning"):
+                    (self.assertIn if at == level else self.assertNotIn)("could be repeated", self.findings(site, at))
+
+    def test_trusted_proxies(self):
+        """trusting everybody's X-Forwarded-For is warned of, naming one's proxies is not"""
+        for blocks, warned in (("10.0.0.0/8 ::1", False), ("10.0.0.0/8 0.0.0.0/0", True), ("::/0", True)):
+            site = self.site({**OFF, "web": {"trusted_proxies": blocks}})
+            (self.assertIn if warned else self.assertNotIn)("every address", self.findings(site, "warning"))
+
     def test_config_typo(self):
         """each error of the configuration with its file:line"""
         site = self.site()
