@@ -80,6 +80,11 @@ void api_answer_free(struct api_answer *a)
 
 /* --- routes -------------------------------------------------------------------------------- */
 
+static const struct route other_routes[] = {
+	{ "GET", "/metrics", AUTH_READ, NO_FIELDS, NO_FIELDS, call_metrics },
+};
+static const size_t other_nroutes = sizeof other_routes / sizeof other_routes[0];
+
 static const struct {
 	const struct route *routes;
 	const size_t *n;
@@ -88,12 +93,13 @@ static const struct {
 	{ delivery_routes, &delivery_nroutes },
 	{ webhook_routes, &webhook_nroutes },
 	{ event_routes, &event_nroutes },
+	{ other_routes, &other_nroutes },
 };
 #define NTABLES (sizeof tables / sizeof tables[0])
 
 bool api_owns(const char *path)
 {
-	return strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0;
+	return strncmp(path, "/v1/", 4) == 0 || strcmp(path, "/v1") == 0 || strcmp(path, "/metrics") == 0;
 }
 
 /* Does PATH have the form of PATTERN? What stands for {id} is in *ID, of *LEN bytes. */

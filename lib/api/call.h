@@ -29,7 +29,8 @@ struct route {
 extern const struct route webhook_routes[], delivery_routes[], event_routes[], test_routes[];
 extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes;
 
-/* A route that has a file of its own. */
+/* Routes that have a file of their own. */
+void call_metrics(struct api_call *c);
 void call_recover(struct api_call *c);
 
 #define FIELDS(array) { array, sizeof(array) / sizeof((array)[0]) }

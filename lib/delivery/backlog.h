@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/base/meters.h"
 #include "lib/conf/conf.h"
 #include "lib/delivery/call.h"
 #include "lib/delivery/dispatcher.h"
@@ -36,6 +37,7 @@ struct dispatcher {
 	struct store *store; /* NULL after a failure, opened again at the next scan */
 	struct wake_reader wake;
 	int signal_fd;
+	struct meters *meters; /* NULL where they can't be opened */
 	struct caller *caller; /* NULL until a webhook is called */
 
 	struct target **targets;

@@ -214,6 +214,9 @@ static int start(struct dispatcher *d)
 		log_error("can't start: wake-up FIFO in %s: %s", d->conf->state_dir, strerror(errno));
 		return -1;
 	}
+	d->meters = meters_open(d->conf->state_dir);
+	if (!d->meters)
+		log_error("nothing is counted for /metrics: %s/meters: %s", d->conf->state_dir, strerror(errno));
 	d->clock_offset_ms = clock_wall_ms() - clock_mono_ms();
 	d->started_ms = clock_wall_ms();
 	d->last_activity_ms = clock_mono_ms();
@@ -243,6 +246,7 @@ static void stop(struct dispatcher *d)
 	caller_free(d->caller);
 	probes_free(d);
 	store_close(d->store);
+	meters_close(d->meters);
 	conf_unref(d->conf);
 }
 

@@ -1,5 +1,7 @@
 #include "lib/delivery/record.h"
 
+#include <string.h>
+
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
 #include "lib/base/id.h"
@@ -49,13 +51,32 @@ static struct half half_of(size_t i, size_t n)
 	return i < middle ? (struct half){ 0, middle } : (struct half){ middle, n - middle };
 }
 
-void record_log(const struct run *r)
+static void count_attempts(struct meters *m, const char *target, enum outcome_kind outcome, size_t n)
+{
+	meters_add(m, n, "ntrvsta_attempts_total{target=\"%s\",outcome=\"%s\"}", target, outcome_name(outcome));
+}
+
+/* Tests say nothing of how deliveries fare. */
+static void count_run(struct meters *m, const struct run *r)
+{
+	if (r->test)
+		return;
+	count_attempts(m, r->target->name, r->outcome.kind, r->n);
+	if (strcmp(r->outcome.error_code, "spawn_failed") == 0)
+		meters_add(m, 1, "ntrvsta_spawn_failures_total{target=\"%s\"}", r->target->name);
+	else
+		meters_observe(m, "ntrvsta_attempt_duration_seconds", r->target->webhook ? "kind=\"webhook\"" : "kind=\"handler\"",
+		               r->exit.duration_ms * 1000);
+}
+
+void record_log(struct dispatcher *d, const struct run *r)
 {
 	const struct store_claim *c = &r->claims[0];
 	long long ms = (long long)r->exit.duration_ms;
 
 	const char *kind = r->target->webhook ? "webhook" : "handler";
 
+	count_run(d->meters, r);
 	if (r->test)
 		log_info("test ended %s=%s event=%s delivery=%s duration_ms=%lld outcome=%s error=\"%s\"", kind,
 		         r->target->name, c->event, c->delivery_id, ms, outcome_name(r->outcome.kind),
@@ -149,6 +170,8 @@ static enum store_status record_interrupted(void *ctx, struct store *store, cons
 	log_warn("attempt was interrupted %s=%s attempt=%d next=%s", id_valid(ID_WEBHOOK, r->target) ? "webhook" : "handler",
 	         r->target, r->attempt, a.next_state);
 	status = store_finish(store, &a, &output_in);
+	if (status == STORE_OK && !r->test)
+		count_attempts(d->meters, r->target, outcome.kind, 1);
 	buf_free(&outcome.message);
 	return status;
 }

@@ -293,7 +293,7 @@ void work_settle(struct dispatcher *d)
 	FAULT_POINT(d->ended ? "recorded" : "claimed");
 	while ((r = d->ended)) {
 		d->ended = r->next;
-		record_log(r);
+		record_log(d, r);
 		run_free(r);
 	}
 	if (d->stopping)

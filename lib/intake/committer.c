@@ -1,21 +1,26 @@
 #include "lib/intake/committer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
+#include "lib/base/fdio.h"
 #include "lib/base/hooks.h"
 #include "lib/base/log.h"
+#include "lib/base/meters.h"
 #include "lib/base/xalloc.h"
 
 /* One transaction takes at most so many events: it bounds how long a sender waits for the others
  * of its group. */
 #define GROUP_MAX 512
 
-/* The store that is open now, if any. */
+/* The store that is open now, if any, and where what it does is counted. */
 struct opened {
 	struct store *store;
+	struct meters *meters; /* NULL where they can't be opened */
 	char *path;
 };
 
@@ -58,8 +63,19 @@ static struct commit_item *take_group(struct committer *c, size_t *n)
 static void close_store(struct opened *o)
 {
 	store_close(o->store);
+	meters_close(o->meters);
 	free(o->path);
 	*o = (struct opened){ 0 };
+}
+
+static void open_meters(struct opened *o)
+{
+	char *dir = fdio_dirname(o->path);
+
+	o->meters = meters_open(dir);
+	if (!o->meters)
+		log_error("nothing is counted for /metrics: %s/meters: %s", dir, strerror(errno));
+	free(dir);
 }
 
 static enum store_status open_store(struct opened *o, const char *path)
@@ -71,23 +87,45 @@ static enum store_status open_store(struct opened *o, const char *path)
 		return STORE_OK;
 	close_store(o);
 	o->store = store_open(path, STORE_INTAKE, &status, &err);
-	if (o->store)
+	if (o->store) {
 		o->path = xstrdup(path);
-	else
+		open_meters(o);
+	} else {
 		log_error("store not available: %s", buf_str(&err));
+	}
 	buf_free(&err);
 	return status;
+}
+
+/* Neighbours are mostly alike, and are counted at once. */
+static void count_events(struct meters *m, struct store_event_in *const *events, size_t n)
+{
+	size_t i, from = 0;
+
+	for (i = 1; i <= n; i++) {
+		const struct store_event_in *first = events[from];
+
+		if (i < n && events[i]->source == first->source && events[i]->duplicate == first->duplicate)
+			continue;
+		meters_add(m, i - from, "ntrvsta_events_received_total{source=\"%s\",result=\"%s\"}", first->source,
+		           first->duplicate ? "duplicate" : "accepted");
+		from = i;
+	}
 }
 
 static enum store_status put(struct opened *o, const char *path, struct store_event_in *const *events, size_t n)
 {
 	enum store_status status = open_store(o, path);
+	int64_t begun_us = clock_mono_us();
 
 	if (status != STORE_OK)
 		return status;
 	status = store_put_events(o->store, events, n);
 	FAULT_POINT("stored");
-	if (status != STORE_OK) {
+	if (status == STORE_OK) {
+		meters_observe(o->meters, "ntrvsta_store_commit_seconds", "", clock_mono_us() - begun_us);
+		count_events(o->meters, events, n);
+	} else {
 		log_error("events not stored: %s, events=%zu", store_error(o->store), n);
 		/* A connection that failed once may be of no use any more: begin anew next time. */
 		close_store(o);
@@ -179,6 +217,7 @@ struct store *commit_one(const char *store_path, struct intake *in, struct intak
 	struct opened opened = { 0 };
 
 	intake_stored(put(&opened, store_path, &event, 1), out);
+	meters_close(opened.meters);
 	free(opened.path);
 	return opened.store;
 }

@@ -1,15 +1,12 @@
 #include "lib/intake/limiter.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "lib/base/bytes.h"
+#include "lib/base/shared.h"
 #include "lib/base/xalloc.h"
 
 /* A cell packs who it belongs to and how far that address is ahead of its rate into one word, so
@@ -24,50 +21,32 @@
 struct limiter {
 	_Atomic uint64_t *cells;
 	/* A key of this mount: which addresses share a cell can't be computed from outside. */
-	const uint8_t *salt;
+	uint8_t *salt;
 };
 
 #define SALT_BYTES 16
 #define FILE_BYTES (CELLS * sizeof(uint64_t) + SALT_BYTES)
 
 /* Whoever comes first writes the salt; that two differ for a moment only costs a count. */
-static int prepare(int fd)
+static void make_salt(uint8_t *salt)
 {
-	uint8_t salt[SALT_BYTES];
-	off_t size = lseek(fd, 0, SEEK_END);
+	static const uint8_t none[SALT_BYTES];
 
-	if (size < 0)
-		return -1;
-	if ((size_t)size == FILE_BYTES)
-		return 0;
-	bytes_random(salt, sizeof salt);
-	/* Allocated, not sparse: a full disk must show here and not as a SIGBUS later. */
-	if ((errno = posix_fallocate(fd, 0, FILE_BYTES)) != 0)
-		return -1;
-	return pwrite(fd, salt, sizeof salt, CELLS * sizeof(uint64_t)) == (ssize_t)sizeof salt ? 0 : -1;
+	if (memcmp(salt, none, SALT_BYTES) == 0)
+		bytes_random(salt, SALT_BYTES);
 }
 
 struct limiter *limiter_open(const char *state_dir)
 {
-	char *path = xasprintf("%s/rate-limit", state_dir);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	struct limiter *l = NULL;
-	void *map = MAP_FAILED;
-	int saved;
+	void *map = shared_map(state_dir, "rate-limit", FILE_BYTES);
+	struct limiter *l;
 
-	free(path);
-	if (fd < 0)
-		return NULL;
-	if (prepare(fd) == 0)
-		map = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	saved = errno;
-	close(fd);
-	errno = saved;
-	if (map == MAP_FAILED)
+	if (!map)
 		return NULL;
 	l = xmalloc(sizeof *l);
 	l->cells = map;
-	l->salt = (const uint8_t *)map + CELLS * sizeof(uint64_t);
+	l->salt = (uint8_t *)map + CELLS * sizeof(uint64_t);
+	make_salt(l->salt);
 	return l;
 }
 
@@ -75,7 +54,7 @@ void limiter_close(struct limiter *l)
 {
 	if (!l)
 		return;
-	munmap((void *)l->cells, FILE_BYTES);
+	shared_unmap((void *)l->cells, FILE_BYTES);
 	free(l);
 }
 

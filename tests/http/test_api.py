@@ -868,11 +868,102 @@ class Cgi(ApiTest):
             self.assertNotIn(b"libcurl.so", re.sub(rb"libcurl\.so\.4( is missing|\0)", b"", f.read()))
 
 
+PARSE = """
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families
+print(json.dumps([[f.name, f.type, f.documentation, [[s.name, s.labels, s.value] for s in f.samples]]
+                  for f in text_string_to_metric_families(sys.stdin.read())]))
+"""
+
+
+class Metrics(ApiTest):
+    def metrics(self, **how):
+        """{name and labels: value}, as Prometheus' own client library reads them; it is a package of Debian's Python."""
+        answer = self.call("GET", "/metrics", status=200, **how)
+        self.assertEqual(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8")
+        done = subprocess.run(["/usr/bin/python3", "-c", PARSE], input=answer.body, capture_output=True)
+        if b"No module named" in done.stderr:
+            self.skipTest("python3-prometheus-client is not installed")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        families = json.loads(done.stdout)
+        names = [name for name, *_ in families]
+        self.assertEqual(len(names), len(set(names)), "each family is in one place")
+        for name, kind, text, _ in families:
+            self.assertIn(kind, ("gauge", "counter", "histogram"), name)
+            self.assertTrue(text, name)
+        lines = answer.body.decode().splitlines()
+        self.assertEqual(len([line for line in lines if line.startswith("# TYPE")]), len(families))
+        return {(name, *sorted(labels.items())): value for *_, samples in families for name, labels, value in samples}
+
+    def test_metrics(self):
+        """events by source and result, attempts by target and outcome, depths and times, in Prometheus' format"""
+        site = self.start(handlers={"session.completed/good": "exit 0", "session.completed/bad": "exit 100",
+                                    "session.completed/later": "exit 1"})
+        empty = self.metrics()
+        self.assertEqual(empty["ntrvsta_dispatcher_up",], 0)
+        self.assertEqual(empty["ntrvsta_deliveries", ("state", "pending")], 0)
+        self.assertFalse([key for key in empty if "total" in key[0]])
+        self.receive(3)
+        same = event("session.completed", nonce="same")
+        for _ in range(2):
+            (self.program.call(same) if self.program else site.cgi(same))
+        now = self.metrics()
+        received = ("ntrvsta_events_received_total", ("result", "accepted"), ("source", "ntrvsta"))
+        self.assertEqual((now[received], now["ntrvsta_events_new",]), (4, 4))
+        self.assertEqual(now[received[0], ("result", "duplicate"), received[2]], 1)
+        self.assertGreaterEqual(now["ntrvsta_store_commit_seconds_count",], 1)
+        self.assertEqual(now["ntrvsta_store_commit_seconds_count",], now["ntrvsta_store_commit_seconds_bucket", ("le", "+Inf")])
+        site.dispatch_once()
+        now = self.metrics()
+        for name, outcome in (("good", "success"), ("bad", "permanent"), ("later", "retry")):
+            self.assertEqual(now["ntrvsta_attempts_total", ("outcome", outcome), ("target", f"session.completed/{name}")], 4)
+        self.assertEqual([now["ntrvsta_deliveries", ("state", s)] for s in ("pending", "running", "failed")], [4, 0, 4])
+        self.assertEqual((now["ntrvsta_events_new",], now[received]), (0, 4))
+        times = [(float(dict(key[1:])["le"]), value) for key, value in now.items() if key[0] == "ntrvsta_attempt_duration_seconds_bucket"]
+        self.assertEqual(times, sorted(times))
+        self.assertEqual((times[-1][1], now["ntrvsta_attempt_duration_seconds_count", ("kind", "handler")]), (12, 12))
+        self.assertGreater(now["ntrvsta_attempt_duration_seconds_sum", ("kind", "handler")], 0)
+
+    def test_due(self):
+        """for how long what is due has been due; a dispatcher that runs"""
+        site = self.start(handlers={"session.completed": "exit 1"})
+        self.receive()
+        site.dispatch_once()
+        self.assertEqual(self.metrics()["ntrvsta_oldest_due_seconds",], 0)
+        self.change("UPDATE delivery SET due_ms = due_ms - 3600000")
+        self.assertAlmostEqual(self.metrics()["ntrvsta_oldest_due_seconds",], 3600, delta=60)
+        site.start_dispatcher()
+        wait_for(lambda: self.metrics()["ntrvsta_dispatcher_up",] == 1, what="the dispatcher")
+        wait_for(lambda: self.metrics()["ntrvsta_attempts_total", ("outcome", "retry"), ("target", "session.completed")] == 2,
+                 what="the second attempt")
+
+    def test_spawn_failure(self):
+        """a handler that can't be started is counted apart, and took no time"""
+        self.start(handlers={"session.completed": "#!/no/such/interpreter"})
+        self.receive()
+        self.site.dispatch_once()
+        now = self.metrics()
+        self.assertEqual(now["ntrvsta_spawn_failures_total", ("target", "session.completed")], 1)
+        self.assertFalse([key for key in now if "duration" in key[0]])
+
+    def test_who(self):
+        """a key is needed, of any scope; webhooks of others are not named"""
+        self.start()
+        self.refused(401, "unauthorized", "GET", "/metrics", key=NOBODY)
+        self.refused(405, "method_not_allowed", "POST", "/metrics")
+        hook = self.create()["id"]
+        self.receive()
+        self.site.dispatch_once()
+        self.assertTrue([key for key in self.metrics() if ("target", hook) in key])
+        self.assertFalse([key for key in self.metrics(key=self.make_key("other", "read")) if ("target", hook) in key])
+        self.call("HEAD", "/metrics", status=200)
+
+
 class Document(ApiTest):
     def test_routes(self):
         """the program's routes are those of the document"""
         routes = set()
-        for name in ("webhooks.c", "deliveries.c", "events.c", "tests.c"):
+        for name in ("api.c", "webhooks.c", "deliveries.c", "events.c", "tests.c"):
             text = ntrvsta.read_file(os.path.join(ntrvsta.SRCDIR, "lib", "api", name)).decode()
             routes |= set(re.findall(r'^\t\{ "([A-Z]+)", "([^"]+)", AUTH_', text, re.M))
         self.assertEqual(routes | {("GET", "/healthz")}, document.operations())
@@ -908,6 +999,7 @@ class Document(ApiTest):
         self.call("GET", "/v1/events/" + self.call("GET", "/v1/events").json["data"][0]["id"])
         hook = self.create()["id"]
         self.call("GET", "/healthz")
+        self.call("GET", "/metrics")
         self.call("GET", "/v1/webhooks")
         for path in ("", "/logs", "/stats"):
             self.call("GET", f"/v1/webhooks/{hook}{path}")
