@@ -49,24 +49,33 @@ static int each_record(const uint8_t *data, size_t len, int (*fn)(void *ctx, con
 
 enum stage { EXPECT_BEGIN, EXPECT_PARAMS, EXPECT_STDIN };
 
-/* How far a request has come, record by record. */
+struct progress {
+	enum stage expect;
+	unsigned request_id;
+};
+
+/* How far a request has come, record by record. Records of another request would be passed over by libfcgi, which
+ * then waits for those of its own. */
 static int follow(void *ctx, const struct record *r)
 {
-	enum stage *expect = ctx;
+	struct progress *p = ctx;
 
 	if (r->request_id == FCGI_NULL_REQUEST_ID)
 		return 0; /* a management record; libfcgi answers it */
-	switch (*expect) {
+	if (p->expect != EXPECT_BEGIN && r->request_id != p->request_id)
+		return -1;
+	switch (p->expect) {
 	case EXPECT_BEGIN:
 		if (r->type != FCGI_BEGIN_REQUEST || r->content_len != sizeof(FCGI_BeginRequestBody))
 			return -1;
-		*expect = EXPECT_PARAMS;
+		p->expect = EXPECT_PARAMS;
+		p->request_id = r->request_id;
 		return 0;
 	case EXPECT_PARAMS:
 		if (r->type != FCGI_PARAMS)
 			return -1;
 		if (r->content_len == 0)
-			*expect = EXPECT_STDIN;
+			p->expect = EXPECT_STDIN;
 		return 0;
 	case EXPECT_STDIN:
 		break;
@@ -128,12 +137,12 @@ static uint64_t find_content_length(const uint8_t *p, size_t len)
 enum peek_state peek_request(const uint8_t *data, size_t len, uint64_t *content_length)
 {
 	struct buf params = BUF_INIT;
-	enum stage expect = EXPECT_BEGIN;
-	int result = each_record(data, len, follow, &expect);
+	struct progress progress = { .expect = EXPECT_BEGIN };
+	int result = each_record(data, len, follow, &progress);
 
 	if (result != 0)
 		return result < 0 ? PEEK_BROKEN : PEEK_WHOLE;
-	if (expect != EXPECT_STDIN)
+	if (progress.expect != EXPECT_STDIN)
 		return PEEK_PARTIAL;
 	each_record(data, len, collect_params, &params);
 	*content_length = find_content_length((const uint8_t *)buf_str(&params), params.len);

@@ -120,6 +120,10 @@ static void test_broken(void)
 	add_record(&b, FCGI_ABORT_REQUEST, "", 0, 0);
 	CHECK_INT(judge(&b, b.len, &announced), PEEK_BROKEN, "an aborted request");
 	buf_free(&b);
+	b = make_request("0", "", 7);
+	b.data[FCGI_HEADER_LEN + sizeof(FCGI_BeginRequestBody) + 3] ^= 2; /* the request's id, in the record behind the first */
+	CHECK_INT(judge(&b, b.len, &announced), PEEK_BROKEN, "records of another request, which libfcgi would pass over");
+	buf_free(&b);
 }
 
 /* A pair that claims to be longer than all parameters must not be read beyond them. */
