@@ -18,7 +18,7 @@ struct recovery {
 static enum store_status recover_event(struct api_call *c, struct recovery *r, const char *event)
 {
 	struct store_recovery range = {
-		.target = c->id, .event = event, .since_ms = c->in.since_ms, .until_ms = c->in.until_ms,
+		.target = c->id, .org = c->who->org, .event = event, .since_ms = c->in.since_ms, .until_ms = c->in.until_ms,
 	};
 	int64_t n = 0, before = -1;
 	size_t step;

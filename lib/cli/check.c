@@ -186,7 +186,7 @@ static struct json_object *webhooks_of(struct store *store, const char *event)
 	size_t i;
 
 	if (store)
-		store_webhooks_for(store, event, &found.names, &found.n);
+		store_webhooks_for(store, event, NULL, &found.names, &found.n);
 	for (i = 0; i < found.n; i++)
 		json_object_array_add(ids, cli_json_string(found.names[i]));
 	targets_free(&found);

@@ -71,7 +71,7 @@ static int list(const struct cli *cli, struct store *store, struct store_filter 
 /* --- replay -------------------------------------------------------------------------------- */
 
 struct found {
-	char *event; /* NULL where there is none of this id */
+	char *event, *org; /* NULL where there is none of this id */
 	bool expanded, test;
 };
 
@@ -80,6 +80,7 @@ static int note_event(void *ctx, const struct store_event_row *row)
 	struct found *found = ctx;
 
 	found->event = xstrdup(row->event);
+	found->org = xstrdup(row->org);
 	found->expanded = row->expanded;
 	found->test = row->test;
 	return 1;
@@ -105,19 +106,20 @@ static int say_replayed(const struct cli *cli, const char *id, size_t n)
 
 /* The handlers and active webhooks that there are now: also those that came after the event. */
 static int replay_found(const struct cli *cli, const struct conf *conf, struct store *store,
-                        const char *id, const char *event)
+                        const char *id, const struct found *e)
 {
 	struct targets targets = { 0 };
 	struct buf err = BUF_INIT;
 	size_t n = 0;
 	int status = CLI_FAILED;
 
-	if (targets_find(conf->handlers_dir, event, &targets, NULL, NULL, &err))
+	if (targets_find(conf->handlers_dir, e->event, &targets, NULL, NULL, &err))
 		cli_fail(cli, "%s", buf_str(&err));
-	else if (store_webhooks_for(store, event, &targets.names, &targets.n) != STORE_OK)
+	else if (store_webhooks_for(store, e->event, e->org, &targets.names, &targets.n) != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
 	else if (targets.n == 0)
-		cli_fail(cli, "no handler below %s and no active webhook takes %s: nothing would run", conf->handlers_dir, event);
+		cli_fail(cli, "no handler below %s and no active webhook takes %s: nothing would run", conf->handlers_dir,
+		         e->event);
 	else if (store_replay(store, id, (const char *const *)targets.names, targets.n, clock_wall_ms(), &n) != STORE_OK)
 		cli_fail(cli, "%s", store_error(store));
 	else
@@ -137,13 +139,14 @@ static int replay(const struct cli *cli, const struct conf *conf, struct store *
 		return cli_fail(cli, "%s", store_error(store));
 	if (!found.event)
 		return cli_no_such_event(cli, id);
-	if (found.test) {
-		free(found.event);
-		return cli_fail(cli, "%s is a test: 'ntrvsta test' makes a new one", id);
-	}
-	/* A new event gets its deliveries from the dispatcher in any case. */
-	status = found.expanded ? replay_found(cli, conf, store, id, found.event) : say_replayed(cli, id, 0);
+	if (found.test)
+		status = cli_fail(cli, "%s is a test: 'ntrvsta test' makes a new one", id);
+	else if (found.expanded)
+		status = replay_found(cli, conf, store, id, &found);
+	else /* a new event gets its deliveries from the dispatcher in any case */
+		status = say_replayed(cli, id, 0);
 	free(found.event);
+	free(found.org);
 	if (status == CLI_OK)
 		cli_wake_dispatcher(cli, conf);
 	return status;

@@ -13,6 +13,7 @@
 #include "lib/conf/inifile.h"
 #include "lib/conf/keys.h"
 #include "lib/conf/problems.h"
+#include "lib/event/compose.h"
 #include "lib/event/envelope.h"
 
 #define DEFAULT_SOURCE "ntrvsta"
@@ -269,6 +270,8 @@ static bool is_plain_name(const char *name)
 
 static const char *source_name_refusal(const char *name)
 {
+	if (strcmp(name, COMPOSE_SOURCE) == 0)
+		return "this is the source of what is published over the API: no sender can have the name";
 	if (is_plain_name(name) && strlen(name) <= SOURCE_NAME_MAX)
 		return NULL;
 	return "a source is named with letters, digits, '_', '-' and dots inside, at most 64 of them";

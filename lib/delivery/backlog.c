@@ -210,20 +210,22 @@ void backlog_refresh_target(struct dispatcher *d, struct target *t)
 
 /* --- new events become deliveries -------------------------------------------------------- */
 
-struct plan { /* what one event name expands to; the same for all of a batch */
-	const char *event;
+struct plan { /* what the events of one name and organisation expand to; the same for all of a batch */
+	const char *event, *org;
 	struct targets targets;
 };
 
-static const struct targets *plan_for(struct dispatcher *d, struct plan *plans, size_t *n, const char *event)
+static const struct targets *plan_for(struct dispatcher *d, struct plan *plans, size_t *n, const char *event,
+                                      const char *org)
 {
 	struct buf err = BUF_INIT;
 	size_t i;
 
 	for (i = 0; i < *n; i++)
-		if (strcmp(plans[i].event, event) == 0)
+		if (strcmp(plans[i].event, event) == 0 && strcmp(plans[i].org, org) == 0)
 			return &plans[i].targets;
 	plans[*n].event = event;
+	plans[*n].org = org;
 	if (targets_find(d->conf->handlers_dir, event, &plans[*n].targets, NULL, NULL, &err)) {
 		if (!d->handlers_unreadable)
 			log_error("events wait, their handlers can't be looked up: %s", buf_str(&err));
@@ -233,7 +235,7 @@ static const struct targets *plan_for(struct dispatcher *d, struct plan *plans, 
 	}
 	buf_free(&err);
 	d->handlers_unreadable = false;
-	if (store_webhooks_for(d->store, event, &plans[*n].targets.names, &plans[*n].targets.n) != STORE_OK) {
+	if (store_webhooks_for(d->store, event, org, &plans[*n].targets.names, &plans[*n].targets.n) != STORE_OK) {
 		targets_free(&plans[*n].targets);
 		return NULL; /* what is wrong with the store shows when these events are expanded */
 	}
@@ -258,7 +260,7 @@ static size_t plan_events(struct dispatcher *d, const struct store_new_event *ev
 	size_t i, deliveries = 0;
 
 	for (i = 0; i < n && deliveries < EXPAND_DELIVERIES; i++) {
-		planned[i] = plan_for(d, plans, nplans, events[i].event);
+		planned[i] = plan_for(d, plans, nplans, events[i].event, events[i].org);
 		if (!planned[i])
 			break;
 		deliveries += planned[i]->n;

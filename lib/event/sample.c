@@ -2,6 +2,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/event/catalogue.h"
+#include "lib/event/compose.h"
 
 void sample_merge(struct json_object *base, struct json_object *over)
 {
@@ -27,10 +28,6 @@ void sample_write(const char *event, struct json_object *data, int64_t now_ms, s
 
 	if (data)
 		sample_merge(sample, data);
-	buf_adds(out, "{\"event\":");
-	buf_add_json(out, event);
-	buf_addf(out, ",\"timestamp\":\"%s\",\"data\":", clock_format(now_ms, time));
-	buf_adds(out, json_object_to_json_string_ext(sample, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	buf_addc(out, '}');
+	compose_event(event, clock_format(now_ms, time), sample, out);
 	json_object_put(sample);
 }

@@ -119,8 +119,9 @@ enum store_status sqlite_read_sequence(struct store *s, int64_t *first, int64_t 
 enum store_status sqlite_insert_event(struct store *s, struct store_event_in *e, int64_t seq, bool test)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"INSERT INTO event (seq, id, source, event, timestamp, idempotency_key, received_ms, identity, body, test)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+		"INSERT INTO event (seq, id, source, event, timestamp, idempotency_key, received_ms, identity, body, test,"
+		" org)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
 
 	id_make(ID_EVENT, e->received_ms, e->id);
 	sqlite3_bind_int64(stmt, 1, seq);
@@ -133,6 +134,7 @@ enum store_status sqlite_insert_event(struct store *s, struct store_event_in *e,
 	sqlite_bind_blob(stmt, 8, e->identity, sizeof e->identity);
 	sqlite_bind_blob(stmt, 9, e->body, e->body_len);
 	sqlite3_bind_int(stmt, 10, test);
+	sqlite_bind_text(stmt, 11, e->org);
 	return sqlite_run(s, stmt);
 }
 
@@ -155,7 +157,8 @@ static enum store_status put_event(struct store *s, struct store_event_in *e, in
 
 enum store_status store_put_events(struct store *s, struct store_event_in *const *events, size_t n)
 {
-	enum store_status status = store_begin(s);
+	bool own;
+	enum store_status status = sqlite_enter(s, &own);
 	int64_t first_seq = 0, last_seq = 0;
 	size_t i;
 
@@ -169,7 +172,7 @@ enum store_status store_put_events(struct store *s, struct store_event_in *const
 	if (status == STORE_OK && identity_cover(s->identities, last_seq))
 		status = identity_failed(s);
 	FAULT_POINT("storing");
-	return sqlite_leave(s, true, status);
+	return sqlite_leave(s, own, status);
 }
 
 enum store_status store_sync(struct store *s)

@@ -102,6 +102,7 @@ static int list_event(void *ctx, sqlite3_stmt *stmt)
 		.failed = sqlite3_column_int64(stmt, 11),
 		.waiting = sqlite3_column_int64(stmt, 12),
 		.test = sqlite3_column_int(stmt, 13),
+		.org = text(stmt, 14),
 	};
 
 	return l->event(l->ctx, &row);
@@ -132,7 +133,7 @@ enum store_status store_list_events(struct store *s, const struct store_filter *
 	         "SELECT e.seq, e.id, e.source, e.event, e.timestamp, e.idempotency_key, e.received_ms, e.body,"
 	         " e.test OR e.seq <= (SELECT value FROM meta WHERE key = 'expanded')");
 	add_counts(&q.sql, f->org != NULL);
-	buf_adds(&q.sql, ", e.test FROM event e WHERE 1");
+	buf_adds(&q.sql, ", e.test, e.org FROM event e WHERE 1");
 	add_text(&q, "e.org IN ('', ?)", f->org);
 	add_text(&q, "e.id = ?", f->event_id);
 	add_text(&q, "e.event = ?", f->event);

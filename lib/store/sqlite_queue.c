@@ -11,7 +11,7 @@
 enum store_status store_new_events(struct store *s, struct store_new_event *out, size_t max, size_t *n)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT seq, id, event FROM event"
+		"SELECT seq, id, event, org FROM event"
 		" WHERE seq > (SELECT value FROM meta WHERE key = 'expanded') AND test = 0 ORDER BY seq LIMIT ?1");
 	enum store_status status;
 
@@ -23,6 +23,7 @@ enum store_status store_new_events(struct store *s, struct store_new_event *out,
 		e->seq = sqlite3_column_int64(stmt, 0);
 		sqlite_copy_id(e->id, stmt, 1);
 		e->event = sqlite_copy_text(stmt, 2);
+		e->org = sqlite_copy_text(stmt, 3);
 	}
 	sqlite3_reset(stmt);
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
@@ -32,8 +33,10 @@ void store_new_events_free(struct store_new_event *events, size_t n)
 {
 	size_t i;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		free(events[i].event);
+		free(events[i].org);
+	}
 }
 
 enum store_status sqlite_put_target(struct store *s, const char *name)

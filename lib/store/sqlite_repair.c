@@ -107,7 +107,8 @@ static enum store_status find_event(struct store *s, const char *id, int64_t *se
 enum store_status store_replay(struct store *s, const char *event_id, const char *const *targets,
                                size_t ntargets, int64_t now_ms, size_t *n)
 {
-	enum store_status status = store_begin(s);
+	bool own;
+	enum store_status status = sqlite_enter(s, &own);
 	int64_t seq = 0;
 	size_t i;
 
@@ -117,7 +118,7 @@ enum store_status store_replay(struct store *s, const char *event_id, const char
 	status = find_event(s, event_id, &seq);
 	for (i = 0; status == STORE_OK && i < ntargets; i++)
 		status = begin_for_target(s, seq, targets[i], now_ms, n);
-	return sqlite_leave(s, true, status);
+	return sqlite_leave(s, own, status);
 }
 
 /* --- cancel ------------------------------------------------------------------------------ */
@@ -148,13 +149,16 @@ enum store_status store_cancel(struct store *s, const char *delivery_id, const c
 
 /* --- recover ----------------------------------------------------------------------------- */
 
-/* Not the new ones: the dispatcher will give them a delivery by itself. */
+/* Not the new ones: the dispatcher will give them a delivery by itself. For a handler there is no webhook, and so
+ * no organisation. */
 #define RECOVERABLE \
 	" FROM event e LEFT JOIN delivery d ON d.event_seq = e.seq" \
 	"  AND d.target = (SELECT id FROM target WHERE name = ?1)" \
 	" WHERE e.seq > ?2 AND e.seq <= (SELECT value FROM meta WHERE key = 'expanded') AND e.test = 0" \
 	" AND e.received_ms >= ?3 AND e.received_ms < ?4 AND (?5 = '' OR instr(' ' || ?5 || ' ', ' ' || e.event || ' '))" \
-	" AND (d.seq IS NULL OR d.state IN ('failed', 'canceled'))"
+	" AND (d.seq IS NULL OR d.state IN ('failed', 'canceled'))" \
+	" AND (e.org = '' OR ?6 = '' OR e.org = ?6)" \
+	" AND (e.org = '' OR e.org = coalesce((SELECT org FROM webhook WHERE id = ?1), e.org))"
 
 static void bind_recovery(sqlite3_stmt *stmt, const struct store_recovery *r)
 {
@@ -163,6 +167,7 @@ static void bind_recovery(sqlite3_stmt *stmt, const struct store_recovery *r)
 	sqlite3_bind_int64(stmt, 3, r->since_ms);
 	sqlite3_bind_int64(stmt, 4, r->until_ms ? r->until_ms : INT64_MAX);
 	sqlite_bind_text(stmt, 5, r->event);
+	sqlite_bind_text(stmt, 6, r->org);
 }
 
 enum store_status store_count_recoverable(struct store *s, const struct store_recovery *r, int64_t *n)
@@ -182,12 +187,12 @@ enum store_status store_count_recoverable(struct store *s, const struct store_re
  * among many, that takes a while. */
 static enum store_status find_recoverable(struct store *s, const struct store_recovery *r, int64_t *out, size_t max, size_t *n)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT e.seq" RECOVERABLE " ORDER BY e.seq LIMIT ?6");
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT e.seq" RECOVERABLE " ORDER BY e.seq LIMIT ?7");
 	enum store_status status;
 
 	*n = 0;
 	bind_recovery(stmt, r);
-	sqlite3_bind_int64(stmt, 6, (sqlite3_int64)max);
+	sqlite3_bind_int64(stmt, 7, (sqlite3_int64)max);
 	while ((status = sqlite_next(s, stmt)) == STORE_OK)
 		out[(*n)++] = sqlite3_column_int64(stmt, 0);
 	sqlite3_reset(stmt);
@@ -197,11 +202,11 @@ static enum store_status find_recoverable(struct store *s, const struct store_re
 /* With the lock: unless somebody else has done it meanwhile. */
 static enum store_status recover_one(struct store *s, const struct store_recovery *r, int64_t seq, int64_t now_ms, size_t *n)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT 1" RECOVERABLE " AND e.seq = ?6");
+	sqlite3_stmt *stmt = sqlite_prepare(s, "SELECT 1" RECOVERABLE " AND e.seq = ?7");
 	enum store_status status;
 
 	bind_recovery(stmt, r);
-	sqlite3_bind_int64(stmt, 6, seq);
+	sqlite3_bind_int64(stmt, 7, seq);
 	status = sqlite_next(s, stmt);
 	sqlite3_reset(stmt);
 	if (status == STORE_NOT_FOUND)

@@ -109,14 +109,15 @@ enum store_status store_list_webhooks(struct store *s, const char *org, const ch
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
 
-enum store_status store_webhooks_for(struct store *s, const char *event, char ***ids, size_t *n)
+enum store_status store_webhooks_for(struct store *s, const char *event, const char *org, char ***ids, size_t *n)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
 		"SELECT id FROM webhook WHERE active AND (events = '*' OR instr(' ' || events || ' ', ' ' || ?1 || ' '))"
-		" ORDER BY id");
+		" AND (?2 = '' OR org = ?2) ORDER BY id");
 	enum store_status status;
 
 	sqlite_bind_text(stmt, 1, event);
+	sqlite_bind_text(stmt, 2, org);
 	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
 		*ids = xreallocarray(*ids, *n + 1, sizeof **ids);
 		(*ids)[(*n)++] = sqlite_copy_text(stmt, 0);

@@ -53,6 +53,7 @@ void store_rollback(struct store *s);
 struct store_event_in {
 	/* in */
 	const char *source;
+	const char *org;             /* whose it is; NULL or "": nobody's, it is for all */
 	const char *event;
 	const char *timestamp;       /* the event's own, RFC 3339; "" where it has none */
 	const char *idempotency_key; /* the header's value; "" where absent */
@@ -65,8 +66,8 @@ struct store_event_in {
 	bool duplicate;
 };
 
-/* Store N events in one commit: all or none. Correct across threads and processes: of two
- * equal identities one is stored, the other is a duplicate. */
+/* Store N events in one commit, the caller's where one has begun: all or none. Correct across threads and
+ * processes: of two equal identities one is stored, the other is a duplicate. */
 enum store_status store_put_events(struct store *s, struct store_event_in *const *events, size_t n);
 
 /* Now and then, by the dispatcher: bring to disk what would have to be made anew after a reboot
@@ -78,7 +79,7 @@ enum store_status store_sync(struct store *s);
 struct store_new_event {
 	int64_t seq; /* order of arrival */
 	char id[ID_SIZE];
-	char *event; /* free with store_new_events_free() */
+	char *event, *org; /* free with store_new_events_free() */
 };
 
 /* The first MAX events that are new, in order of arrival. *N may be 0. */
@@ -179,7 +180,7 @@ enum store_status store_rebase(struct store *s, int64_t now_ms);
 
 struct store_event_row {
 	int64_t seq;
-	const char *id, *source, *event, *timestamp, *idempotency_key;
+	const char *id, *source, *org, *event, *timestamp, *idempotency_key;
 	int64_t received_ms;
 	const char *body;
 	size_t body_len;
@@ -255,9 +256,10 @@ enum store_status store_cancel(struct store *s, const char *delivery_id, const c
                                int64_t now_ms, size_t max, size_t *n);
 
 /* Events that TARGET has never done with success, whether it failed, was canceled or did not exist
- * when they came; what waits or runs does not count. */
+ * when they came; what waits or runs does not count, nor what is not for a webhook's organisation. */
 struct store_recovery {
 	const char *target;
+	const char *org;            /* only what this organisation may see; NULL: all */
 	const char *event;          /* only events of this name, or of these with a blank between them; NULL: of any */
 	int64_t since_ms, until_ms; /* received; until 0: now */
 	int64_t after_seq;          /* where to go on; 0 at first */

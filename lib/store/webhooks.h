@@ -52,9 +52,9 @@ typedef int store_webhook_fn(void *ctx, const struct store_webhook *w);
 enum store_status store_list_webhooks(struct store *s, const char *org, const char *after_id, int64_t now_ms,
                                       store_webhook_fn *fn, void *ctx);
 
-/* The ids of the active webhooks that EVENT goes to, appended to *IDS of *N, oldest first; each is the caller's to
- * free, and so is the array. */
-enum store_status store_webhooks_for(struct store *s, const char *event, char ***ids, size_t *n);
+/* The ids of the active webhooks that EVENT of ORG goes to (NULL or "": of nobody, it goes to any), appended to *IDS of
+ * *N, oldest first; each is the caller's to free, and so is the array. */
+enum store_status store_webhooks_for(struct store *s, const char *event, const char *org, char ***ids, size_t *n);
 
 /* How a call of webhook ID ended. True in *DEACTIVATED where it was switched off for that: at once when it is
  * GONE; after five days, and at least 20 calls, of nothing but failures. */

@@ -398,6 +398,7 @@ static const struct refusal refusals[] = {
 	{ SOURCE SOURCE, "2:begun at line 1" },
 	{ SOURCE "[handler all/a]\n[handler all/a]\n", "3:begun at line 2" },
 	{ "[source a b]\n", "1:a source is named with" },
+	{ "[source api]\n", "1:this is the source of what is published" },
 	{ "[source ../x]\n", "1:a source is named with" },
 	{ "[source \"ntrvsta\"]\n", "1:a source is named with" },
 	{ SOURCE "[handler 20-warehouse]\n", "2:named by its path below" },

@@ -189,7 +189,7 @@ static void test_for_event(void)
 
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		put(s, "u", rows[i].events, rows[i].active, ids[i]);
-	CHECK_INT(store_webhooks_for(s, "session.completed", &found, &n), STORE_OK, "the webhooks of an event");
+	CHECK_INT(store_webhooks_for(s, "session.completed", NULL, &found, &n), STORE_OK, "the webhooks of an event");
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		bool got = at < n && strcmp(found[at], ids[i]) == 0;
 
