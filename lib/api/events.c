@@ -1,4 +1,5 @@
 #include "lib/api/call.h"
+#include "lib/api/publish.h"
 
 static struct json_object *show_event(const struct store_event_row *row)
 {
@@ -64,15 +65,48 @@ static void get(struct api_call *c)
 	call_answer_found(c, found, status);
 }
 
+/* --- publish -------------------------------------------------------------------------------- */
+
+static int show_published(void *ctx, const struct store_event_row *row)
+{
+	struct api_call *c = ctx;
+
+	call_answer(c, 202, "Accepted", show_event(row));
+	return 1;
+}
+
+static void publish(struct api_call *c)
+{
+	int64_t timestamp_ms = c->in.timestamp_ms == INT64_MIN ? c->now_ms : c->in.timestamp_ms;
+	char id[ID_SIZE];
+	struct store_filter f = { .event_id = id, .limit = 1 };
+	enum store_status status = publish_event(c->store, c->who->org, c->in.event, c->in.data, timestamp_ms, c->now_ms, id);
+
+	if (status == STORE_OK)
+		status = store_list_events(c->store, &f, show_published, c);
+	if (status == STORE_OK)
+		c->answer->new_work = true;
+	else
+		call_store_failed(c, status);
+}
+
+/* --- routes --------------------------------------------------------------------------------- */
+
 static const struct field list_fields[] = {
 	PAGE_FIELDS,
 	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event) },
 	{ .name = "since", .type = FIELD_TIME, .offset = IN(since_ms) },
 	{ .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) },
 };
+static const struct field publish_fields[] = {
+	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event), .required = true },
+	{ .name = "data", .type = FIELD_OBJECT, .offset = IN(data), .required = true },
+	{ .name = "timestamp", .type = FIELD_TIME, .offset = IN(timestamp_ms) },
+};
 
 const struct route event_routes[] = {
 	{ "GET", "/v1/events", AUTH_READ, FIELDS(list_fields), NO_FIELDS, list },
+	{ "POST", "/v1/events", AUTH_WRITE, NO_FIELDS, FIELDS(publish_fields), publish },
 	{ "GET", "/v1/events/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },
 };
 const size_t event_nroutes = sizeof event_routes / sizeof event_routes[0];

@@ -34,6 +34,7 @@ void fields_init(struct input *in)
 	memset(in, 0, sizeof *in);
 	in->active = in->preview = -1;
 	in->overlap_s = -1;
+	in->timestamp_ms = INT64_MIN;
 }
 
 /* --- values -------------------------------------------------------------------------------- */
@@ -158,6 +159,34 @@ static const struct {
 	[FIELD_TIME] = { json_type_string, "a string" },    [FIELD_OBJECT] = { json_type_object, "an object" },
 };
 
+/* Of a whole number that it can't hold, json-c keeps the nearest that it can: one that is at the end of what it holds
+ * may have been another. All other numbers are kept as they are written. */
+static bool numbers_fit(struct json_object *value)
+{
+	bool fit = true;
+	size_t i;
+
+	if (json_object_is_type(value, json_type_int))
+		return json_object_get_int64(value) != INT64_MIN && json_object_get_uint64(value) != UINT64_MAX;
+	if (json_object_is_type(value, json_type_object)) {
+		json_object_object_foreach(value, name, member) {
+			(void)name;
+			fit = fit && numbers_fit(member);
+		}
+	} else if (json_object_is_type(value, json_type_array)) {
+		for (i = 0; fit && i < json_object_array_length(value); i++)
+			fit = numbers_fit(json_object_array_get_idx(value, i));
+	}
+	return fit;
+}
+
+static void set_object(const struct field *f, struct json_object *value, void *to, struct json_object *errors)
+{
+	if (!numbers_fit(value))
+		fields_refuse(errors, f->name, "holds a whole number of more than 64 bits");
+	*(struct json_object **)to = value;
+}
+
 static void read_member(const struct field *f, struct json_object *value, struct input *in, struct json_object *errors)
 {
 	void *to = place(in, f);
@@ -167,7 +196,7 @@ static void read_member(const struct field *f, struct json_object *value, struct
 	else if (f->type == FIELD_EVENTS)
 		set_events(f, value, to, errors);
 	else if (f->type == FIELD_OBJECT)
-		*(struct json_object **)to = value;
+		set_object(f, value, to, errors);
 	else if (f->type == FIELD_BOOL)
 		*(int *)to = json_object_get_boolean(value);
 	else if (f->type == FIELD_NUMBER)

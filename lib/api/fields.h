@@ -14,12 +14,13 @@
 struct input {
 	const char *url, *description, *secret;
 	struct json_object *events; /* an array of names without repetition, or of "*" alone */
-	struct json_object *test_data;
+	struct json_object *test_data, *data;
 	int active, preview;        /* -1: not said */
 	int64_t overlap_s;          /* -1: not said */
 	const char *status, *event, *time_range, *cursor;
 	int64_t limit;              /* 0: not said */
 	int64_t since_ms, until_ms; /* 0: not said */
+	int64_t timestamp_ms;       /* INT64_MIN: not said */
 };
 
 enum field_type {
@@ -27,7 +28,7 @@ enum field_type {
 	FIELD_CHOICE, /* const char *; one of CHOICES */
 	FIELD_EVENT,  /* const char *; an event's name */
 	FIELD_EVENTS, /* struct json_object *; see above */
-	FIELD_OBJECT, /* struct json_object *; of a body only */
+	FIELD_OBJECT, /* struct json_object *; of a body only; no whole number in it has more than 64 bits */
 	FIELD_BOOL,   /* int */
 	FIELD_NUMBER, /* int64_t; MIN to MAX */
 	FIELD_TIME,   /* int64_t; RFC 3339 */

@@ -63,6 +63,7 @@ struct json_object *cli_json_event(const struct store_event_row *row)
 	json_object_object_add(o, "id", cli_json_string(row->id));
 	json_object_object_add(o, "event", cli_json_string(row->event));
 	json_object_object_add(o, "source", cli_json_string(row->source));
+	json_object_object_add(o, "org", *row->org ? cli_json_string(row->org) : NULL);
 	json_object_object_add(o, "timestamp", cli_json_string(row->timestamp));
 	json_object_object_add(o, "received_at", cli_json_time(row->received_ms));
 	json_object_object_add(o, "idempotency_key", cli_json_string(row->idempotency_key));

@@ -134,6 +134,7 @@ static void print_event(const struct store_event_row *row)
 	cli_print_field("Event", row->id);
 	cli_print_field("Name", row->event);
 	cli_print_field("Source", row->source);
+	cli_print_field("Organisation", row->org);
 	cli_print_field("Timestamp", row->timestamp);
 	cli_print_field("Received", cli_format_time(row->received_ms, time));
 	cli_print_field("Idempotency key", row->idempotency_key);

@@ -137,7 +137,7 @@ class Keys(ApiTest):
                 ("POST", "/v1/webhooks", HOOK), ("PATCH", f"/v1/webhooks/{hook}", {"active": False}), ("DELETE", f"/v1/webhooks/{hook}", None),
                 ("POST", f"/v1/webhooks/{hook}/rotate-secret", None), ("POST", f"/v1/webhooks/{hook}/test", TEST),
                 ("POST", f"/v1/webhooks/{hook}/test-connectivity", None), ("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"}),
-                ("POST", "/v1/deliveries/dlv_0/retry", None)):
+                ("POST", "/v1/deliveries/dlv_0/retry", None), ("POST", "/v1/events", {"event": "a", "data": {}})):
             with self.subTest(f"{method} {path}"):
                 self.refused(403, "forbidden", method, path, body, key=read)
         self.assertTrue(self.call("GET", f"/v1/webhooks/{hook}").json["active"])
@@ -1005,6 +1005,7 @@ class Document(ApiTest):
             self.call("GET", f"/v1/webhooks/{hook}{path}")
         self.call("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"})
         self.call("POST", f"/v1/webhooks/{hook}/rotate-secret")
+        self.call("POST", "/v1/events", {"event": "a.b", "data": {}})
         self.call("PATCH", f"/v1/webhooks/{hook}", {})
         self.site.start_dispatcher()
         self.call("POST", "/v1/webhooks/all/x/test", TEST)
