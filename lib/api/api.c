@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api/once.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
@@ -43,6 +44,11 @@ void api_refuse(struct api_answer *out, enum problem_code code, const char *deta
 void call_refuse(struct api_call *c, enum problem_code code, const char *detail)
 {
 	refuse(c->answer, code, detail, NULL);
+}
+
+void call_refuse_fields(struct api_call *c, enum problem_code code, struct json_object *errors)
+{
+	refuse(c->answer, code, NULL, errors);
 }
 
 void call_answer(struct api_call *c, unsigned status, const char *reason, struct json_object *doc)
@@ -88,12 +94,14 @@ static const size_t other_nroutes = sizeof other_routes / sizeof other_routes[0]
 static const struct {
 	const struct route *routes;
 	const size_t *n;
+	bool slow; /* they wait for others, or commit in steps: none can be one transaction */
 } tables[] = {
-	{ test_routes, &test_nroutes },
-	{ delivery_routes, &delivery_nroutes },
-	{ webhook_routes, &webhook_nroutes },
-	{ event_routes, &event_nroutes },
-	{ other_routes, &other_nroutes },
+	{ test_routes, &test_nroutes, true },
+	{ recover_routes, &recover_nroutes, true },
+	{ delivery_routes, &delivery_nroutes, false },
+	{ webhook_routes, &webhook_nroutes, false },
+	{ event_routes, &event_nroutes, false },
+	{ other_routes, &other_nroutes, false },
 };
 #define NTABLES (sizeof tables / sizeof tables[0])
 
@@ -122,6 +130,7 @@ static bool matches(const char *pattern, const char *path, const char **id, size
 
 struct choice {
 	const struct route *route;
+	bool slow;
 	const char *path;  /* of the first route that matches the path, whatever the method */
 	struct buf allow;
 	const char *id;
@@ -144,32 +153,34 @@ static void choose(const char *method, const char *path, struct choice *out)
 			out->path = r->path;
 			buf_addf(&out->allow, "%s%s", out->allow.len ? ", " : "",
 			         strcmp(r->method, "GET") == 0 ? "GET, HEAD" : r->method);
-			if (strcmp(r->method, method) == 0)
-				out->route = r;
+			if (strcmp(r->method, method) != 0)
+				continue;
+			out->route = r;
+			out->slow = tables[t].slow;
 		}
 	}
 }
 
 /* --- a call -------------------------------------------------------------------------------- */
 
-static void run_route(struct api_call *c, const struct route *route, const struct api_request *r)
+void call_run(struct api_call *c, const struct route *route, const char *query, const char *text, size_t len)
 {
 	struct json_object *body = NULL, *texts = NULL;
 	struct buf err = BUF_INIT;
 
-	if (r->body_len > 0 && !(body = fields_parse(r->body, r->body_len, &err))) {
+	if (len > 0 && !(body = fields_parse(text, len, &err))) {
 		call_refuse(c, PROBLEM_INVALID_JSON, err.len ? buf_str(&err) : NULL);
 		buf_free(&err);
 		return;
 	}
 	c->errors = json_object_new_array();
 	fields_init(&c->in);
-	fields_read_query(&route->query, r->query, &c->in, &texts, c->errors);
+	fields_read_query(&route->query, query, &c->in, &texts, c->errors);
 	fields_read_body(&route->body, body, &c->in, c->errors);
 	if (json_object_array_length(c->errors) == 0)
 		route->run(c);
 	if (json_object_array_length(c->errors) > 0)
-		refuse(c->answer, PROBLEM_INVALID_FIELD, NULL, json_object_get(c->errors));
+		call_refuse_fields(c, PROBLEM_INVALID_FIELD, json_object_get(c->errors));
 	json_object_put(c->errors);
 	json_object_put(texts);
 	json_object_put(body);
@@ -191,7 +202,10 @@ void api_handle(const struct api_request *r, const struct auth_who *who, const s
 		api_refuse(out, PROBLEM_FORBIDDEN, NULL);
 	} else {
 		c.id = xstrndup(choice.id ? choice.id : "", choice.id_len);
-		run_route(&c, choice.route, r);
+		if (r->idempotency_key && strcmp(r->method, "POST") == 0)
+			once_run(&c, choice.route, choice.slow, r);
+		else
+			call_run(&c, choice.route, r->query, r->body, r->body_len);
 		free(c.id);
 	}
 	buf_free(&choice.allow);

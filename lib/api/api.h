@@ -20,6 +20,7 @@ struct api_request {
 	const char *query; /* as it came, without the "?"; NULL: none */
 	const char *body;  /* JSON; NULL where there is none */
 	size_t body_len;
+	const char *idempotency_key; /* of a POST; NULL: none */
 };
 
 struct api_answer {

@@ -26,12 +26,14 @@ struct route {
 };
 
 /* Each file's routes. */
-extern const struct route webhook_routes[], delivery_routes[], event_routes[], test_routes[];
-extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes;
+extern const struct route webhook_routes[], delivery_routes[], event_routes[], test_routes[], recover_routes[];
+extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes, recover_nroutes;
 
-/* Routes that have a file of their own. */
+/* Read C->in as ROUTE has it, LEN bytes of TEXT being the body, and run ROUTE unless something in them is wrong. */
+void call_run(struct api_call *c, const struct route *route, const char *query, const char *text, size_t len);
+
+/* A route that has a file of its own. */
 void call_metrics(struct api_call *c);
-void call_recover(struct api_call *c);
 
 #define FIELDS(array) { array, sizeof(array) / sizeof((array)[0]) }
 #define NO_FIELDS { NULL, 0 }
@@ -42,6 +44,7 @@ void call_answer(struct api_call *c, unsigned status, const char *reason, struct
 /* FOUND, or where it is NULL that there is no such thing, or STATUS. */
 void call_answer_found(struct api_call *c, struct json_object *found, enum store_status status);
 void call_refuse(struct api_call *c, enum problem_code code, const char *detail);
+void call_refuse_fields(struct api_call *c, enum problem_code code, struct json_object *errors); /* takes ERRORS over */
 void call_store_failed(struct api_call *c, enum store_status status); /* also STORE_NOT_FOUND */
 
 /* An attempt as all answers show it. */

@@ -326,10 +326,10 @@ static void retry(struct api_call *c)
 static const char *const statuses[] = { "success", "failed", "pending", NULL };
 
 #define SINCE { .name = "since", .type = FIELD_TIME, .offset = IN(since_ms) }
-#define UNTIL { .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) }
 
 static const struct field log_fields[] = {
-	PAGE_FIELDS, SINCE, UNTIL,
+	PAGE_FIELDS, SINCE,
+	{ .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) },
 	{ .name = "status", .type = FIELD_CHOICE, .offset = IN(status), .choices = statuses },
 	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event) },
 };
@@ -337,17 +337,11 @@ static const struct field stats_fields[] = {
 	{ .name = "timeRange", .type = FIELD_CHOICE, .offset = IN(time_range), .choices = ranges },
 };
 static const struct field failed_fields[] = { PAGE_FIELDS, SINCE };
-static const struct field recover_fields[] = {
-	{ .name = "since", .type = FIELD_TIME, .offset = IN(since_ms), .required = true },
-	UNTIL,
-	{ .name = "preview", .type = FIELD_BOOL, .offset = IN(preview) },
-};
 
 const struct route delivery_routes[] = {
 	{ "GET", "/v1/webhooks/{id}/logs", AUTH_READ, FIELDS(log_fields), NO_FIELDS, logs },
 	{ "GET", "/v1/webhooks/{id}/stats", AUTH_READ, FIELDS(stats_fields), NO_FIELDS, stats },
 	{ "GET", "/v1/webhooks/{id}/failed-deliveries", AUTH_READ, FIELDS(failed_fields), NO_FIELDS, failed },
-	{ "POST", "/v1/webhooks/{id}/recover", AUTH_WRITE, NO_FIELDS, FIELDS(recover_fields), call_recover },
 	{ "POST", "/v1/deliveries/{id}/retry", AUTH_WRITE, NO_FIELDS, NO_FIELDS, retry },
 	{ "GET", "/v1/deliveries/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },
 };

@@ -10,6 +10,8 @@ static const struct problem problems[] = {
 	                                 "This path does not take this method" },
 	[PROBLEM_CONFLICT] = { 409, "Conflict", "conflict", "This can't be done in its present state" },
 	[PROBLEM_INVALID_FIELD] = { 422, "Unprocessable Content", "invalid_field", "A field or parameter is not usable" },
+	[PROBLEM_IDEMPOTENCY_MISMATCH] = { 422, "Unprocessable Content", "idempotency_mismatch",
+	                                   "This Idempotency-Key came with another request before" },
 	[PROBLEM_TOO_MANY_TESTS] = { 429, "Too Many Requests", "too_many_tests",
 	                             "As many tests as may wait at a time are being made" },
 	[PROBLEM_STORE_UNAVAILABLE] = { 503, "Service Unavailable", "store_unavailable", "The store can't be used now" },

@@ -72,7 +72,7 @@ static char *events_of(const struct api_call *c, const struct api_target *t)
 	return t->webhook ? xstrdup(t->registered.events) : all ? xstrdup("*") : xstrndup(c->id, len);
 }
 
-void call_recover(struct api_call *c)
+static void recover(struct api_call *c)
 {
 	struct recovery r = { .deadline_ms = clock_mono_ms() + RECOVER_LIMIT_MS };
 	struct api_target t;
@@ -98,3 +98,14 @@ void call_recover(struct api_call *c)
 	}
 	api_target_free(&t);
 }
+
+static const struct field recover_fields[] = {
+	{ .name = "since", .type = FIELD_TIME, .offset = IN(since_ms), .required = true },
+	{ .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) },
+	{ .name = "preview", .type = FIELD_BOOL, .offset = IN(preview) },
+};
+
+const struct route recover_routes[] = {
+	{ "POST", "/v1/webhooks/{id}/recover", AUTH_WRITE, NO_FIELDS, FIELDS(recover_fields), recover },
+};
+const size_t recover_nroutes = sizeof recover_routes / sizeof recover_routes[0];

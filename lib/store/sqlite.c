@@ -176,6 +176,20 @@ static const char *const migrations[] = {
 	 "  connect_ms INTEGER NOT NULL DEFAULT 0,"
 	 "  tls_ms INTEGER NOT NULL DEFAULT 0,"
 	 "  total_ms INTEGER NOT NULL DEFAULT 0);"),
+
+	/* Answers that are given again (answers.h). */
+	("CREATE TABLE answer ("
+	 "  seq INTEGER PRIMARY KEY,"
+	 "  org TEXT NOT NULL,"
+	 "  key TEXT NOT NULL,"
+	 "  created_ms INTEGER NOT NULL,"
+	 "  until_ms INTEGER NOT NULL,"
+	 "  request BLOB NOT NULL,"
+	 "  status INTEGER NOT NULL,"
+	 "  headers TEXT NOT NULL,"
+	 "  body BLOB NOT NULL,"
+	 "  UNIQUE (org, key));"
+	 "CREATE INDEX answer_until ON answer (until_ms);"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 
@@ -436,14 +450,26 @@ void store_close(struct store *s)
 
 /* --- transactions ----------------------------------------------------------------------- */
 
+/* SQLite has rolled back what is around by itself: alone, a savepoint would be a transaction of its own. */
+static enum store_status begin_part(struct store *s)
+{
+	enum store_status status;
+
+	if (sqlite3_get_autocommit(s->db))
+		return STORE_UNAVAILABLE;
+	status = sqlite_run(s, sqlite_prepare(s, "SAVEPOINT part"));
+	s->part = status == STORE_OK;
+	return status;
+}
+
 enum store_status store_begin(struct store *s)
 {
-	return sqlite_run(s, sqlite_prepare(s, "BEGIN IMMEDIATE"));
+	return s->around ? begin_part(s) : sqlite_run(s, sqlite_prepare(s, "BEGIN IMMEDIATE"));
 }
 
 enum store_status sqlite_begin_reading(struct store *s)
 {
-	return sqlite_run(s, sqlite_prepare(s, "BEGIN"));
+	return s->around ? begin_part(s) : sqlite_run(s, sqlite_prepare(s, "BEGIN"));
 }
 
 enum store_status store_commit(struct store *s)
@@ -453,32 +479,45 @@ enum store_status store_commit(struct store *s)
 	if (status == STORE_OK)
 		status = sqlite_flush_expanded(s);
 	if (status == STORE_OK)
-		status = sqlite_run(s, sqlite_prepare(s, "COMMIT"));
+		status = sqlite_run(s, s->around ? sqlite_prepare(s, "RELEASE part") : sqlite_prepare(s, "COMMIT"));
 	if (status != STORE_OK)
 		store_rollback(s);
+	s->part = false;
 	return status;
 }
 
-void store_rollback(struct store *s)
+/* The first error is the one to keep. */
+static void run_quietly(sqlite3_stmt *stmt)
 {
-	sqlite3_stmt *stmt;
-
-	memset(&s->tally, 0, sizeof s->tally);
-	s->expanded = 0;
-	/* SQLite rolls back by itself after some errors; then there is nothing left to do, and the
-	 * first error is the one to keep. */
-	if (sqlite3_get_autocommit(s->db))
-		return;
-	stmt = sqlite_prepare(s, "ROLLBACK");
 	if (stmt) {
 		sqlite3_step(stmt);
 		sqlite3_reset(stmt);
 	}
 }
 
+void store_rollback(struct store *s)
+{
+	bool part = s->part;
+
+	if (s->around && !part)
+		return; /* what is around ends with store_end_around() */
+	s->part = false;
+	memset(&s->tally, 0, sizeof s->tally);
+	s->expanded = 0;
+	/* SQLite rolls back by itself after some errors; then there is nothing left to do. */
+	if (sqlite3_get_autocommit(s->db))
+		return;
+	if (part) {
+		run_quietly(sqlite_prepare(s, "ROLLBACK TO part"));
+		run_quietly(sqlite_prepare(s, "RELEASE part"));
+	} else {
+		run_quietly(sqlite_prepare(s, "ROLLBACK"));
+	}
+}
+
 enum store_status sqlite_enter(struct store *s, bool *own)
 {
-	*own = sqlite3_get_autocommit(s->db);
+	*own = s->around ? !s->part : sqlite3_get_autocommit(s->db);
 	return *own ? store_begin(s) : STORE_OK;
 }
 

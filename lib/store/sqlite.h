@@ -14,7 +14,7 @@
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
 
-#define SQLITE_STATEMENTS_MAX 128
+#define SQLITE_STATEMENTS_MAX 256
 
 struct sqlite_span {
 	int64_t length_ms;
@@ -40,6 +40,7 @@ struct store {
 	} statements[SQLITE_STATEMENTS_MAX];
 	size_t nstatements;
 	struct sqlite_tally tally;
+	bool around, part; /* store_begin_around() has begun, and within it store_begin() */
 	int64_t expanded; /* the last event that was expanded in this transaction; 0: none */
 	char *identity_path; /* see identity.h; opened by who stores events */
 	struct identity_table *identities;
@@ -91,6 +92,9 @@ enum store_status sqlite_put_target(struct store *s, const char *name);
 
 /* Remove connectivity tests that nobody waits for any more. */
 enum store_status sqlite_prune_probes(struct store *s, int64_t now_ms);
+
+/* Remove some of the answers that nobody gets again. *MORE where there may be others. */
+enum store_status sqlite_prune_answers(struct store *s, int64_t now_ms, bool *more);
 
 /* Count an attempt, and the end of a delivery where STATE is "success" or "failed". Written with
  * sqlite_flush_tally() at the latest. */

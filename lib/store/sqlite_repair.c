@@ -310,6 +310,20 @@ static enum store_status prune_one(struct store *s, struct store_retention *r, i
 	return status;
 }
 
+/* What is no event: a step of it. *DONE where nothing is left to do. */
+static enum store_status prune_others(struct store *s, int64_t now_ms, bool *done)
+{
+	bool more = false;
+	enum store_status status = sqlite_prune_probes(s, now_ms);
+
+	if (status == STORE_OK)
+		status = sqlite_prune_answers(s, now_ms, &more);
+	if (status == STORE_OK)
+		status = sqlite_prune_tallies(s, now_ms, done);
+	*done = *done && !more;
+	return status;
+}
+
 enum store_status store_prune(struct store *s, struct store_retention *r, int64_t now_ms, size_t max, size_t *removed)
 {
 	struct store_retention at = *r;
@@ -321,11 +335,8 @@ enum store_status store_prune(struct store *s, struct store_retention *r, int64_
 		return status;
 	for (i = 0; i < max && status == STORE_OK; i++)
 		status = prune_one(s, &at, now_ms, removed);
-	if (status == STORE_NOT_FOUND) {
-		status = sqlite_prune_probes(s, now_ms);
-		if (status == STORE_OK)
-			status = sqlite_prune_tallies(s, now_ms, &at.done);
-	}
+	if (status == STORE_NOT_FOUND)
+		status = prune_others(s, now_ms, &at.done);
 	status = sqlite_leave(s, true, status);
 	if (status == STORE_OK)
 		*r = at;

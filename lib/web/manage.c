@@ -168,6 +168,7 @@ static bool serve_api(struct exchange *x, const char *path, struct store *store,
 	struct api_request r = {
 		.method = or_empty(x->head.method), .path = path, .query = request_param(&x->request, "QUERY_STRING"),
 		.body = x->intake.body, .body_len = x->intake.body_len,
+		.idempotency_key = request_param(&x->request, "HTTP_IDEMPOTENCY_KEY"),
 	};
 
 	if (read)

@@ -3,7 +3,9 @@
 
 import json
 import os
+import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
@@ -158,6 +160,20 @@ class Publish(test_api.ApiTest):
         wait_for(lambda: self.call("GET", f"/v1/events/{ident}").json["status"] == "success", what="it is delivered")
         self.assertTrue(site.dispatcher_pid())
 
+    def test_wakes_again(self):
+        """an answer that is given again wakes as well: who gave it first may have died before that"""
+        site = self.start({"dispatch": {"start": "off"}}, handlers={"all/x": "exit 0"})
+        how = {"headers": {"Idempotency-Key": "k1"}, "status": 202}
+        ident = self.call("POST", "/v1/events", EVENT, **how).json["id"]
+        self.assertIsNone(site.dispatcher_pid())
+        site.configure({"dispatch": {"start": "auto"}})
+
+        def asked():
+            self.call("POST", "/v1/events", EVENT, **how)
+            return site.dispatcher_pid()
+        wait_for(asked, what="a dispatcher")
+        wait_for(lambda: self.call("GET", f"/v1/events/{ident}").json["status"] == "success", what="it is delivered")
+
     def test_source(self):
         """no sender can be called api"""
         site = self.start()
@@ -165,6 +181,232 @@ class Publish(test_api.ApiTest):
         done = site.tool("check", check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("published over the API", done.stdout + done.stderr)
+
+
+class OnceTest(test_api.ApiTest):
+    def post(self, path, body=None, token="k1", again=False, **how):
+        """A POST with an Idempotency-Key: is it answered AGAIN?"""
+        answer = self.call("POST", path, body, headers={"Idempotency-Key": token}, **how)
+        self.assertEqual(answer.headers.get("idempotent-replayed"), "true" if again else None, answer)
+        return answer
+
+    def twice(self, path, body=None, **how):
+        """Two equal calls: the second gets the first one's answer."""
+        first = self.post(path, body, **how)
+        second = self.post(path, body, again=True, **how)
+        self.assertEqual((second.status, second.body, second.headers.get("content-type")),
+                         (first.status, first.body, first.headers.get("content-type")))
+        return first
+
+    def count(self, table):
+        return self.site.query(f"SELECT count(*) FROM {table}")[0][0]
+
+    def each(self):
+        site = self.start({"webhooks": test_api.OPEN}, handlers={"order.shipped/x": "exit 100"})
+        called = receiver.Receiver()
+        self.addCleanup(called.close)
+        hook = self.twice("/v1/webhooks", {"url": called.url("/hook"), "events": ["a"]}, status=201).json
+        self.assertEqual([row["id"] for row in self.call("GET", "/v1/webhooks").json["data"]], ["order.shipped/x", hook["id"]])
+        path = f"/v1/webhooks/{hook['id']}"
+        secret = self.twice(f"{path}/rotate-secret", token="k2", status=200).json["secret"]
+        self.assertEqual(site.query("SELECT secret FROM webhook_secret ORDER BY seq"), [(hook["secret"],), (secret,)])
+        event = self.twice("/v1/events", EVENT, token="k3", status=202).json
+        self.assertEqual(self.count("event"), 1)
+        site.dispatch_once()
+        self.assertEqual(self.call("GET", f"/v1/events/{event['id']}").json["status"], "failed")
+        delivery = self.call("GET", "/v1/webhooks/order.shipped/x/failed-deliveries").json["data"][0]["id"]
+        self.twice(f"/v1/deliveries/{delivery}/retry", token="k4", status=202)
+        site.dispatch_once()
+        self.assertEqual(self.twice("/v1/webhooks/order.shipped/x/recover", SINCE, token="k5", status=202).json["recovered"], 1)
+        site.dispatch_once()
+        self.assertEqual(self.count("attempt"), 3)
+        site.start_dispatcher()
+        self.twice(f"{path}/test", test_api.TEST, token="k6", status=200)
+        self.twice(f"{path}/test-connectivity", token="k7", status=200)
+        self.assertEqual([r.method for r in called.requests], ["POST", "HEAD"])
+
+    def at_once(self):
+        self.start({"web": {"threads": "8"}})
+        for body, path, table in ((EVENT, "/v1/events", "event"), (test_api.HOOK, "/v1/webhooks", "webhook")):
+            answers = []
+            threads = [threading.Thread(target=lambda: answers.append(self.call("POST", path, body, headers={"Idempotency-Key": path}))) for _ in range(20)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            with self.subTest(path):
+                self.assertEqual(len({a.body for a in answers}), 1)
+                self.assertEqual(sorted(a.headers.get("idempotent-replayed", "") for a in answers), [""] + ["true"] * 19)
+                self.assertEqual(self.count(table), 1)
+
+
+class Once(OnceTest):
+    def test_all_routes(self):
+        """the document names the key at every POST, and nowhere else"""
+        for path, item in test_api.document.doc["paths"].items():
+            for method, operation in item.items():
+                if method == "parameters":
+                    continue
+                with self.subTest(f"{method} {path}"):
+                    names = {test_api.document.resolve(p)["name"] for p in operation.get("parameters", [])}
+                    self.assertEqual("Idempotency-Key" in names, method == "post")
+
+    def test_other_requests(self):
+        """a key stands for one request: another body, path or query is refused, and nothing is done"""
+        self.start()
+        self.post("/v1/events", EVENT, status=202)
+        for path, body, query in (("/v1/events", {**EVENT, "event": "a"}, ""), ("/v1/events", b"", ""), ("/v1/webhooks", EVENT, ""),
+                                  ("/v1/events", EVENT, "a=1"), ("/v1/events", json.dumps(EVENT).encode() + b" ", "")):
+            with self.subTest(f"{path} {body} {query}"[:60]):
+                answer = self.post(path, body, query=query)
+                self.assertEqual((answer.status, answer.code), (422, "idempotency_mismatch"), answer)
+                self.assertEqual([e["field"] for e in answer.json["errors"]], ["Idempotency-Key"])
+        self.assertEqual(self.count("event"), 1)
+        self.post("/v1/events", EVENT, again=True, status=202)
+        self.post("/v1/events", EVENT, token="K1", status=202)
+        self.call("POST", "/v1/events", EVENT, status=202)
+        self.assertEqual(self.count("event"), 3)
+
+    def test_whose(self):
+        """each organisation has its own keys, whichever of its API keys asks; the scope counts as ever"""
+        self.start()
+        first = self.post("/v1/events", EVENT, status=202)
+        same, other, read = self.make_key(), self.make_key(org="other"), self.make_key(scope="read")
+        self.assertEqual(self.post("/v1/events", EVENT, key=same, again=True, status=202).body, first.body)
+        self.assertNotEqual(self.post("/v1/events", EVENT, key=other, status=202).json["id"], first.json["id"])
+        self.assertEqual(self.post("/v1/events", EVENT, key=read, status=403).code, "forbidden")
+        self.assertEqual(self.post("/v1/events", EVENT, key=test_api.NOBODY, status=401).code, "unauthorized")
+
+    def test_keys(self):
+        """1 to 255 visible characters of ASCII; other methods do not look at it"""
+        self.start()
+        for token in ("", " ", "a b", "a\tb", "\u00e4", "x" * 256, "a,\x7f"):
+            with self.subTest(token[:10]):
+                answer = self.post("/v1/events", EVENT, token=token)
+                self.assertEqual((answer.status, answer.code, [e["field"] for e in answer.json["errors"]]),
+                                 (422, "invalid_field", ["Idempotency-Key"]), answer)
+        self.assertEqual(self.count("event"), 0)
+        for token in ("!", "~", "x" * 255, '"a,b;c"', "%00"):
+            with self.subTest(f"taken: {token[:10]}"):
+                self.twice("/v1/events", EVENT, token=token, status=202)
+        self.call("GET", "/v1/events", headers={"Idempotency-Key": "a b"}, status=200)
+        hook = f"/v1/webhooks/{self.create()['id']}"
+        for _ in range(2):
+            answer = self.call("PATCH", hook, {"description": os.urandom(4).hex()}, headers={"Idempotency-Key": "!"}, status=200)
+            self.assertNotIn("idempotent-replayed", answer.headers)
+
+    def test_refusals(self):
+        """what is refused is refused again, whatever has changed meanwhile"""
+        self.start(handlers={"all/x": "exit 0"})
+        for n, (path, body, status) in enumerate((("/v1/events", b"{", 400), ("/v1/events", {}, 422), (f"/v1/deliveries/dlv_{0:026}/retry", None, 404),
+                                                  ("/v1/webhooks/all/x/rotate-secret", None, 409),
+                                                  ("/v1/webhooks/all/x/test-connectivity", None, 409), ("/v1/webhooks/none/test", test_api.TEST, 404),
+                                                  ("/v1/webhooks/all/x/recover", {"since": "x"}, 422))):
+            with self.subTest(f"{path} {status}"):
+                self.twice(path, body, token=f"r{n}", status=status)
+        self.assertEqual(self.count("answer"), 7)
+
+    def test_try_again(self):
+        """answers that ask to try again are not kept, and nothing of the call is left"""
+        site = self.start({"webhooks": test_api.OPEN})
+        called = receiver.Receiver()
+        self.addCleanup(called.close)
+        path = f"/v1/webhooks/{self.create(url=called.url('/hook'))['id']}/test"
+        self.assertEqual(self.post(path, test_api.TEST, status=503).code, "dispatcher_not_running")
+        self.assertEqual(self.count("answer"), 0)
+        site.start_dispatcher()
+        self.twice(path, test_api.TEST, status=200)
+        self.assertEqual(len(called.requests), 1)
+
+    def test_under_way(self):
+        """while a test waits, the same call is a conflict, and another one with its key is refused"""
+        go = threading.Event()
+        self.addCleanup(go.set)
+        site = self.start({"webhooks": test_api.OPEN, "web": {"threads": "2"}})
+        called = receiver.Receiver(answer=lambda _connection, _request: go.wait(60) and 200)
+        self.addCleanup(called.close)
+        path = f"/v1/webhooks/{self.create(url=called.url('/hook'))['id']}/test"
+        site.start_dispatcher()
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(self.post(path, test_api.TEST)))
+        thread.start()
+        called.wait(1)
+        self.assertEqual(self.post(path, test_api.TEST, status=409).code, "conflict")
+        self.assertEqual(self.post(path, {"event": "a"}, status=422).code, "idempotency_mismatch")
+        self.assertEqual(self.post(path, test_api.TEST, token="k2", status=429).code, "too_many_tests")
+        go.set()
+        thread.join()
+        self.assertEqual(self.post(path, test_api.TEST, again=True, status=200).body, answers[0].body)
+        self.post(path, test_api.TEST, token="k2", status=200)
+
+    def test_dead(self):
+        """what a program that was killed has reserved lapses"""
+        go = threading.Event()
+        self.addCleanup(go.set)
+        site = self.start({"webhooks": test_api.OPEN})
+        called = receiver.Receiver(answer=lambda _connection, _request: go.wait(60) and 200)
+        self.addCleanup(called.close)
+        path = f"/v1/webhooks/{self.create(url=called.url('/hook'))['id']}/test-connectivity"
+        site.start_dispatcher()
+        request = site.request(b"", method="POST", path=path, signature=None, headers={"X-Ntrvsta-Api-Key": self.key, "Idempotency-Key": "k1"})
+        child = site.spawn([site.fcgi], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=site.environment(request))
+        called.wait(1)
+        child.kill()
+        child.wait()
+        go.set()
+        self.assertEqual(self.post(path, status=409).code, "conflict")
+        [(created, until)] = site.query("SELECT created_ms, until_ms FROM answer")
+        self.assertLess(until - created, 120000)
+        self.change("UPDATE answer SET created_ms = created_ms - ?, until_ms = until_ms - ?", until - created, until - created)
+        self.twice(path, status=200)
+
+    def test_a_day(self):
+        """after a day it is another call, and what was kept goes with retention"""
+        site = self.start()
+        first = self.post("/v1/events", EVENT, status=202).json
+        self.post("/v1/events", EVENT, token="k2", status=202)
+        [(kept,)] = set(site.query("SELECT until_ms - created_ms FROM answer"))
+        self.assertEqual(kept, 24 * 60 * 60 * 1000)
+        self.change("UPDATE answer SET created_ms = created_ms - ?, until_ms = until_ms - ?", kept, kept)
+        self.assertNotEqual(self.post("/v1/events", EVENT, status=202).json["id"], first["id"])
+        site.tool("prune")
+        self.assertEqual(site.query("SELECT key FROM answer"), [("k1",)])
+
+    def test_store(self):
+        """what can't be written is not done, nor remembered as done"""
+        site = self.start()
+        self.change("CREATE TRIGGER no_answers BEFORE INSERT ON answer BEGIN SELECT raise(ABORT, 'no'); END")
+        self.assertEqual(self.post("/v1/events", EVENT, status=503).code, "store_unavailable")
+        self.assertEqual(self.count("event"), 0, "the event is in the answer's transaction")
+        self.change("DROP TRIGGER no_answers")
+        self.change("CREATE TRIGGER no_events BEFORE INSERT ON event BEGIN SELECT raise(ABORT, 'no'); END")
+        self.assertEqual(self.post("/v1/events", EVENT, status=503).code, "store_unavailable")
+        self.assertEqual(self.count("answer"), 0)
+        self.change("DROP TRIGGER no_events")
+        self.twice("/v1/events", EVENT, status=202)
+        self.assertEqual((self.count("event"), len(site.stored())), (1, 1))
+
+
+class OnceEach(OnceTest):
+    def test_each(self):
+        """each POST is done once, and answered twice in the same way"""
+        self.each()
+
+    def test_at_once(self):
+        """twenty equal calls at once are done once, and all hear of that"""
+        self.at_once()
+
+
+class OnceEachCgi(OnceTest):
+    cgi = True
+
+    def test_each(self):
+        """as plain CGI: each POST is done once"""
+        self.each()
+
+    def test_at_once(self):
+        """as plain CGI: twenty processes at once, and it is done once"""
+        self.at_once()
 
 
 if __name__ == "__main__":

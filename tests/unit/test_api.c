@@ -238,7 +238,9 @@ static void test_routes(void)
 
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct auth_who who = { .org = "acme", .scope = rows[i].scope };
-		struct api_request r = { rows[i].method, rows[i].path, "", rows[i].body, strlen(rows[i].body) };
+		struct api_request r = {
+			.method = rows[i].method, .path = rows[i].path, .query = "", .body = rows[i].body, .body_len = strlen(rows[i].body),
+		};
 		struct api_answer answer = { 0 };
 
 		api_handle(&r, &who, &conf, store, &answer);

@@ -1,29 +1,12 @@
-#include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/api/publish.h"
-#include "lib/base/xalloc.h"
 #include "lib/store/webhooks.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
 #define NOW INT64_C(1772000000000) /* 2026-02-25T06:13:20Z */
-
-static struct store *new_store(void)
-{
-	static int n;
-	char *path = xasprintf("%s/publish-%d.db", tap_tmpdir(), n++);
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	free(path);
-	if (s)
-		return s;
-	printf("Bail out! %s\n", buf_str(&err));
-	exit(99);
-}
 
 static enum store_status publish(struct store *s, const char *org, const char *json, char id[ID_SIZE])
 {
