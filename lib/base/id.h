@@ -14,6 +14,9 @@
 #define ID_EVENT "evt_"
 #define ID_DELIVERY "dlv_"
 #define ID_WEBHOOK "wh_"
+#define ID_TEMPLATE "tpl_"
+#define ID_INVITATION "inv_"
+#define ID_CANDIDATE "cand_"
 
 /* Make a new id. Any thread. Returns OUT. */
 char *id_make(const char *prefix, int64_t wall_ms, char out[ID_SIZE]);

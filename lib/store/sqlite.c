@@ -190,6 +190,32 @@ static const char *const migrations[] = {
 	 "  body BLOB NOT NULL,"
 	 "  UNIQUE (org, key));"
 	 "CREATE INDEX answer_until ON answer (until_ms);"),
+	/* Invitations, and their templates (invitations.h). */
+	("CREATE TABLE template ("
+	 "  id TEXT PRIMARY KEY,"
+	 "  org TEXT NOT NULL,"
+	 "  title TEXT NOT NULL,"
+	 "  description TEXT NOT NULL,"
+	 "  posting_id TEXT NOT NULL,"
+	 "  expires_days INTEGER NOT NULL,"
+	 "  created_ms INTEGER NOT NULL) WITHOUT ROWID;"
+	 "CREATE INDEX template_org ON template (org, id);"
+	 "CREATE UNIQUE INDEX template_posting ON template (org, posting_id) WHERE posting_id <> '';"
+	 "CREATE TABLE invitation ("
+	 "  id TEXT PRIMARY KEY,"
+	 "  org TEXT NOT NULL,"
+	 "  template TEXT NOT NULL,"
+	 "  candidate TEXT NOT NULL,"
+	 "  email TEXT NOT NULL,"
+	 "  name TEXT NOT NULL,"
+	 "  first_name TEXT NOT NULL,"
+	 "  last_name TEXT NOT NULL,"
+	 "  external_id TEXT NOT NULL,"
+	 "  token TEXT NOT NULL UNIQUE,"
+	 "  created_ms INTEGER NOT NULL,"
+	 "  expires_ms INTEGER NOT NULL) WITHOUT ROWID;"
+	 "CREATE INDEX invitation_org ON invitation (org, id);"
+	 "CREATE INDEX invitation_email ON invitation (org, email, id);"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

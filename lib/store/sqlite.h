@@ -63,6 +63,8 @@ enum store_status sqlite_change(struct store *s, sqlite3_stmt *stmt);
  * the statement when it has seen enough (sqlite3_reset(NULL) does no harm). */
 enum store_status sqlite_next(struct store *s, sqlite3_stmt *stmt);
 
+#define SQLITE_BEHIND_IDS "~" /* sorts behind each id: a list that is read backwards begins there */
+
 /* NULL is bound as the empty string, or empty blob. The memory must last until the reset. */
 void sqlite_bind_text(sqlite3_stmt *stmt, int index, const char *text);
 void sqlite_bind_blob(sqlite3_stmt *stmt, int index, const void *data, size_t len);
