@@ -10,6 +10,8 @@
 #include "lib/event/envelope.h"
 
 #define EVENTS_MAX 100 /* names of one webhook */
+#define EMAIL_MAX 254
+#define LOCAL_PART_MAX 64
 #define NAME_SHOWN 64  /* bytes of a wrong name that go into the answer */
 
 void fields_refuse(struct json_object *errors, const char *field, const char *fmt, ...)
@@ -39,6 +41,30 @@ void fields_init(struct input *in)
 
 /* --- values -------------------------------------------------------------------------------- */
 
+bool fields_line_valid(const char *text)
+{
+	struct buf shown = BUF_INIT;
+	bool same;
+
+	buf_add_printable(&shown, text, strlen(text), 0);
+	same = strcmp(buf_str(&shown), text) == 0;
+	buf_free(&shown);
+	return same;
+}
+
+bool fields_email_valid(const char *text)
+{
+	static const char atom[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-/=?^_`{|}~.";
+	static const char host[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.";
+	size_t len = strlen(text), local = strspn(text, atom);
+	const char *domain = text + local + 1;
+
+	if (len > EMAIL_MAX || local == 0 || local > LOCAL_PART_MAX || text[local] != '@')
+		return false;
+	return domain[0] != '\0' && strspn(domain, host) == strlen(domain) && !strstr(domain, "..") &&
+	       !strchr(".-", domain[0]) && !strchr(".-", text[len - 1]);
+}
+
 /* Text that is meant for one member. Of a query all values are such. */
 static void set_text(const struct field *f, const char *text, void *to, struct json_object *errors)
 {
@@ -46,12 +72,19 @@ static void set_text(const struct field *f, const char *text, void *to, struct j
 
 	switch (f->type) {
 	case FIELD_TEXT:
+	case FIELD_LINE:
+		if (f->type == FIELD_LINE && !fields_line_valid(text))
+			fields_refuse(errors, f->name, "wants one line, without control characters");
 		if (len > (size_t)f->max || (int64_t)len < f->min)
 			fields_refuse(errors, f->name, "wants %" PRId64 " to %" PRId64 " bytes", f->min, f->max);
 		break;
 	case FIELD_EVENT:
 		if (!envelope_name_valid(text, len))
 			fields_refuse(errors, f->name, "wants the name of an event such as session.completed");
+		break;
+	case FIELD_EMAIL:
+		if (!fields_email_valid(text))
+			fields_refuse(errors, f->name, "wants an address such as name@example.com");
 		break;
 	case FIELD_CHOICE:
 		for (i = 0; f->choices[i] && strcmp(f->choices[i], text) != 0; i++)
@@ -154,6 +187,7 @@ static const struct {
 	const char *name;
 } json_types[] = {
 	[FIELD_TEXT] = { json_type_string, "a string" },    [FIELD_CHOICE] = { json_type_string, "a string" },
+	[FIELD_LINE] = { json_type_string, "a string" },    [FIELD_EMAIL] = { json_type_string, "a string" },
 	[FIELD_EVENT] = { json_type_string, "a string" },   [FIELD_EVENTS] = { json_type_array, "an array of strings" },
 	[FIELD_BOOL] = { json_type_boolean, "true or false" }, [FIELD_NUMBER] = { json_type_int, "a whole number" },
 	[FIELD_TIME] = { json_type_string, "a string" },    [FIELD_OBJECT] = { json_type_object, "an object" },
@@ -180,11 +214,32 @@ static bool numbers_fit(struct json_object *value)
 	return fit;
 }
 
-static void set_object(const struct field *f, struct json_object *value, void *to, struct json_object *errors)
+/* Those of an object in the body; what is wrong is told as "object.member". */
+static void read_members(const struct field *f, struct json_object *value, struct input *in, struct json_object *errors)
+{
+	struct json_object *wrong = json_object_new_array(), *name, *message;
+	struct buf path = BUF_INIT;
+	size_t i;
+
+	fields_read_body(&f->members, value, in, wrong);
+	for (i = 0; i < json_object_array_length(wrong); i++) {
+		json_object_object_get_ex(json_object_array_get_idx(wrong, i), "field", &name);
+		json_object_object_get_ex(json_object_array_get_idx(wrong, i), "message", &message);
+		buf_reset(&path);
+		buf_addf(&path, "%s.%s", f->name, json_object_get_string(name));
+		fields_refuse(errors, buf_str(&path), "%s", json_object_get_string(message));
+	}
+	buf_free(&path);
+	json_object_put(wrong);
+}
+
+static void set_object(const struct field *f, struct json_object *value, struct input *in, struct json_object *errors)
 {
 	if (!numbers_fit(value))
 		fields_refuse(errors, f->name, "holds a whole number of more than 64 bits");
-	*(struct json_object **)to = value;
+	if (f->members.n > 0)
+		read_members(f, value, in, errors);
+	*(struct json_object **)place(in, f) = value;
 }
 
 static void read_member(const struct field *f, struct json_object *value, struct input *in, struct json_object *errors)
@@ -196,7 +251,7 @@ static void read_member(const struct field *f, struct json_object *value, struct
 	else if (f->type == FIELD_EVENTS)
 		set_events(f, value, to, errors);
 	else if (f->type == FIELD_OBJECT)
-		set_object(f, value, to, errors);
+		set_object(f, value, in, errors);
 	else if (f->type == FIELD_BOOL)
 		*(int *)to = json_object_get_boolean(value);
 	else if (f->type == FIELD_NUMBER)

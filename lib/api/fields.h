@@ -11,6 +11,10 @@
 #include "lib/base/buf.h"
 
 /* Everything that any route takes. A route's tables say which of it; the rest stays as fields_init() sets it. */
+struct input_candidate {
+	const char *email, *name, *first_name, *last_name, *external_id; /* NULL: not said */
+};
+
 struct input {
 	const char *url, *description, *secret;
 	struct json_object *events; /* an array of names without repetition, or of "*" alone */
@@ -18,17 +22,29 @@ struct input {
 	int active, preview;        /* -1: not said */
 	int64_t overlap_s;          /* -1: not said */
 	const char *status, *event, *time_range, *cursor;
+	const char *title, *posting_id, *template_id, *email;
+	int64_t expires_days;       /* 0: not said */
+	struct json_object *candidate;
+	struct input_candidate nested, prefixed, plain; /* of an invitation: three ways to say whom */
 	int64_t limit;              /* 0: not said */
 	int64_t since_ms, until_ms; /* 0: not said */
 	int64_t timestamp_ms;       /* INT64_MIN: not said */
 };
 
+struct fields {
+	const struct field *items;
+	size_t n;
+};
+
 enum field_type {
-	FIELD_TEXT,   /* const char *; up to MAX bytes */
+	FIELD_TEXT,   /* const char *; MIN to MAX bytes */
+	FIELD_LINE,   /* the same, see fields_line_valid() */
+	FIELD_EMAIL,  /* const char *; see fields_email_valid() */
 	FIELD_CHOICE, /* const char *; one of CHOICES */
 	FIELD_EVENT,  /* const char *; an event's name */
 	FIELD_EVENTS, /* struct json_object *; see above */
-	FIELD_OBJECT, /* struct json_object *; of a body only; no whole number in it has more than 64 bits */
+	FIELD_OBJECT, /* struct json_object *; of a body only; no whole number in it has more than 64 bits. Its MEMBERS are
+	               * read too, where there are any */
 	FIELD_BOOL,   /* int */
 	FIELD_NUMBER, /* int64_t; MIN to MAX */
 	FIELD_TIME,   /* int64_t; RFC 3339 */
@@ -41,11 +57,7 @@ struct field {
 	bool required;
 	int64_t min, max;
 	const char *const *choices; /* NULL-terminated */
-};
-
-struct fields {
-	const struct field *items;
-	size_t n;
+	struct fields members;
 };
 
 /* Note that FIELD is wrong. ERRORS is an array of {field, message}. */
@@ -53,6 +65,13 @@ void fields_refuse(struct json_object *errors, const char *field, const char *fm
 	__attribute__((format(printf, 3, 4)));
 
 void fields_init(struct input *in);
+
+/* Is TEXT one line that can be shown anywhere: UTF-8 without control characters and what turns text around? */
+bool fields_line_valid(const char *text);
+
+/* Is TEXT an address for mail as people have them: ASCII, at most 254 bytes (RFC 5321, section 4.5.3.1.3), nothing
+ * that would have to be quoted in a header (RFC 5322, section 3.2.3)? */
+bool fields_email_valid(const char *text);
 
 /* IN points into BODY (NULL: there is none, as if it were {}) afterwards, or into TEXTS, which the caller frees.
  * What is wrong is added to ERRORS. */

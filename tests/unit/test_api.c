@@ -8,10 +8,16 @@
 #include "lib/base/xalloc.h"
 #include "tests/unit/tap.h"
 
+#define EMAIL_SIZE 254 /* bytes of the longest address */
+
 /* --- fields -------------------------------------------------------------------------------- */
 
 static const char *const colours[] = { "red", "green", NULL };
 
+static const struct field nest_fields[] = {
+	{ .name = "email", .type = FIELD_EMAIL, .offset = offsetof(struct input, nested.email), .required = true },
+	{ .name = "name", .type = FIELD_LINE, .offset = offsetof(struct input, nested.name), .max = 12 },
+};
 static const struct field all_fields[] = {
 	{ .name = "text", .type = FIELD_TEXT, .offset = offsetof(struct input, description), .min = 1, .max = 3 },
 	{ .name = "choice", .type = FIELD_CHOICE, .offset = offsetof(struct input, status), .choices = colours },
@@ -21,6 +27,9 @@ static const struct field all_fields[] = {
 	{ .name = "number", .type = FIELD_NUMBER, .offset = offsetof(struct input, limit), .min = -1, .max = 9 },
 	{ .name = "time", .type = FIELD_TIME, .offset = offsetof(struct input, since_ms) },
 	{ .name = "object", .type = FIELD_OBJECT, .offset = offsetof(struct input, test_data) },
+	{ .name = "line", .type = FIELD_LINE, .offset = offsetof(struct input, title), .max = 12 },
+	{ .name = "email", .type = FIELD_EMAIL, .offset = offsetof(struct input, email) },
+	{ .name = "nest", .type = FIELD_OBJECT, .offset = offsetof(struct input, candidate), .members = { nest_fields, 2 } },
 };
 static const struct fields table = { all_fields, sizeof all_fields / sizeof all_fields[0] };
 
@@ -72,6 +81,16 @@ static void test_body_fields(void)
 		{ "{\"object\":[]}", "object" },
 		{ "{\"object\":null}", "object" },
 		{ "{\"object\":\"{}\"}", "object" },
+		{ "{\"line\":\"\"}", "" },
+		{ "{\"line\":\"Zo\u00eb \u5c71\"}", "" },
+		{ "{\"line\":\"a\\nb\"}", "line" },
+		{ "{\"line\":\"a\\u202eb\"}", "line" },
+		{ "{\"line\":\"1234567890123\"}", "line" },
+		{ "{\"email\":7}", "email" },
+		{ "{\"nest\":{\"email\":\"a@example.org\",\"name\":\"A\"}}", "" },
+		{ "{\"nest\":{}}", "nest.email" },
+		{ "{\"nest\":[]}", "nest" },
+		{ "{\"nest\":{\"email\":\"a\",\"name\":1,\"other\":1}}", "nest.email,nest.name,nest.other" },
 		{ "{\"other\":1,\"text\":1,\"Text\":1}", "other,text,Text" },
 	};
 	size_t i;
@@ -91,6 +110,31 @@ static void test_body_fields(void)
 		json_object_put(body);
 		buf_free(&err);
 	}
+}
+
+static void test_email(void)
+{
+	static const struct {
+		const char *text;
+		bool valid;
+	} rows[] = {
+		{ "a@b", true }, { "mira@example.org", true }, { "Mira.Lindqvist+x@sub.example-site.org", true }, { "o'neil@example.org", true },
+		{ "1234567890123456789012345678901234567890123456789012345678901234@example.org", true },
+		{ "12345678901234567890123456789012345678901234567890123456789012345@example.org", false },
+		{ "", false }, { "@", false }, { "a", false }, { "a@", false }, { "@b", false }, { "a@b@c", false }, { "a b@c", false },
+		{ " a@b", false }, { "a@b ", false }, { "a@b\n", false }, { "a\r\nBcc: x@y", false }, { "a@b,c@d", false }, { "<a@b>", false },
+		{ "\"a\"@b", false }, { "a;b@c", false }, { "a@[127.0.0.1]", false }, { "a@b..c", false }, { "a@.b", false }, { "a@b.", false },
+		{ "a@-b", false }, { "a@b-", false }, { "a@b_c", false }, { "a\\@b", false }, { "j\xc3\xb6rg@example.org", false }, { "a@b\x7f", false },
+	};
+	char longest[EMAIL_SIZE + 2] = "a@";
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		CHECK(fields_email_valid(rows[i].text) == rows[i].valid, "%zu: is %san address", i, rows[i].valid ? "" : "not ");
+	memset(longest + 2, 'b', EMAIL_SIZE - 2);
+	CHECK(fields_email_valid(longest), "one of 254 bytes is an address");
+	longest[EMAIL_SIZE] = 'b';
+	CHECK(!fields_email_valid(longest), "one of 255 bytes is none");
 }
 
 static void test_query_fields(void)
@@ -254,6 +298,7 @@ static void test_routes(void)
 int main(void)
 {
 	test_body_fields();
+	test_email();
 	test_query_fields();
 	test_values();
 	test_parse();
