@@ -12,6 +12,11 @@
 	"\"id\":\"int_7741902836\",\"title\":\"Database Engineer\",\"type\":\"technical\"," \
 	"\"duration\":45,\"created_at\":\"2026-02-03T08:15:00Z\",\"created_by\":\"user_417\""
 
+#define INVITATION \
+	"\"invitation\":{\"id\":\"inv_01kgq5n8p00g7x3z2m4a6c8e9f\",\"template_id\":\"tpl_01kfd2c4r0v5b7n9q1s3t6w8yz\"," \
+	"\"invite_url\":\"https://interviews.example.org/i/9f3c2aT7Lq0WbR5xKdM1ZY\"," \
+	"\"invited_at\":\"2026-02-05T13:20:00Z\",\"expires_at\":\"2026-03-07T13:20:00Z\"}"
+
 static const struct catalogue_event events[] = {
 	{ "interview.created", "Somebody has set up an interview.",
 	  "{\"interview\":{" INTERVIEW "}}" },
@@ -31,12 +36,10 @@ static const struct catalogue_event events[] = {
 	  "\"status\":\"abandoned\"}}" },
 	{ "candidate.invited", "A candidate has been invited to an interview.",
 	  "{" CANDIDATE ",\"interview\":{\"id\":\"int_7741902836\",\"title\":\"Database Engineer\"},"
-	  "\"invite_url\":\"https://interviews.example.org/i/9f3c2a\","
-	  "\"invited_at\":\"2026-02-05T13:20:00Z\",\"expires_at\":\"2026-03-07T13:20:00Z\"}" },
+	  INVITATION "}" },
 	{ "candidate.reminded", "A candidate has been sent a reminder.",
 	  "{" CANDIDATE ",\"interview\":{\"id\":\"int_7741902836\",\"title\":\"Database Engineer\"},"
-	  "\"invite_url\":\"https://interviews.example.org/i/9f3c2a\","
-	  "\"reminded_at\":\"2026-02-08T13:20:00Z\",\"expires_at\":\"2026-03-07T13:20:00Z\"}" },
+	  INVITATION ",\"reminded_at\":\"2026-02-08T13:20:00Z\"}" },
 	{ "candidate.updated", "What is known of a candidate has changed.",
 	  "{" CANDIDATE ",\"updated_at\":\"2026-02-09T10:30:00Z\"}" },
 	{ "result.completed", "The final result of an interview is there.",

@@ -45,7 +45,7 @@ def session(**fields):
 def invitation(**candidate):
     person = {"id": "cand_1", "email": "mira@example.org", "name": "Mira Lindqvist", **candidate}
     return {"event": "candidate.invited",
-            "data": {"candidate": person, "invite_url": "https://interviews.example.org/i/1"}}
+            "data": {"candidate": person, "invitation": {"invite_url": "https://interviews.example.org/i/1"}}}
 
 
 class Receiver(http.server.ThreadingHTTPServer):
@@ -448,8 +448,17 @@ class InvitationMail(HandlerCase):
         for link, want in (("http://x", 4), ("javascript:alert(1)", 4), (None, 4), (7, 4), ("https://x\n\nmore", 6)):
             with self.subTest(link):
                 event = invitation()
-                event["data"]["invite_url"] = link
+                event["data"]["invitation"]["invite_url"] = link
                 self.assertEqual(len(self.send(event).get_content().split("\n")), want)
+
+    def test_link_elsewhere(self):
+        """invitation-mail: the link may stand beside the candidate"""
+        for other in ({}, {"invitation": None}, {"invitation": "x"}, {"invitation": {"id": "inv_1"}}):
+            with self.subTest(other):
+                event = invitation()
+                del event["data"]["invitation"]
+                event["data"].update(other, invite_url="https://interviews.example.org/i/2")
+                self.assertIn("\nhttps://interviews.example.org/i/2\n", self.send(event).get_content())
 
     def test_no_name(self):
         """invitation-mail: somebody without a name is greeted all the same"""
