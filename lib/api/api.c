@@ -101,6 +101,8 @@ static const struct {
 	{ delivery_routes, &delivery_nroutes, false },
 	{ webhook_routes, &webhook_nroutes, false },
 	{ event_routes, &event_nroutes, false },
+	{ template_routes, &template_nroutes, false },
+	{ invitation_routes, &invitation_nroutes, false },
 	{ other_routes, &other_nroutes, false },
 };
 #define NTABLES (sizeof tables / sizeof tables[0])

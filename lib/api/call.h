@@ -26,8 +26,10 @@ struct route {
 };
 
 /* Each file's routes. */
-extern const struct route webhook_routes[], delivery_routes[], event_routes[], test_routes[], recover_routes[];
-extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes, recover_nroutes;
+extern const struct route webhook_routes[], delivery_routes[], event_routes[], test_routes[], recover_routes[],
+	template_routes[], invitation_routes[];
+extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes, recover_nroutes, template_nroutes,
+	invitation_nroutes;
 
 /* Read C->in as ROUTE has it, LEN bytes of TEXT being the body, and run ROUTE unless something in them is wrong. */
 void call_run(struct api_call *c, const struct route *route, const char *query, const char *text, size_t len);
@@ -85,6 +87,9 @@ void page_end(struct page *p, struct api_call *c, enum store_status status);
 
 /* A cursor that is MARK and a number; 0 where there is none, -1 where it is none of ours, noted. */
 int64_t page_cursor(struct api_call *c, char mark);
+
+/* Is the cursor an id with PREFIX, or is there none? Else notes that it is none of ours. */
+bool page_cursor_is_id(struct api_call *c, const char *prefix);
 
 /* --- targets: webhooks and handlers -------------------------------------------------------- */
 

@@ -83,6 +83,11 @@ void page_end(struct page *p, struct api_call *c, enum store_status status)
 	buf_free(&p->last);
 }
 
+static void refuse_cursor(struct api_call *c)
+{
+	fields_refuse(c->errors, "cursor", "wants the next_cursor of the page before");
+}
+
 int64_t page_cursor(struct api_call *c, char mark)
 {
 	const char *digits = c->in.cursor ? c->in.cursor + 1 : NULL;
@@ -92,6 +97,14 @@ int64_t page_cursor(struct api_call *c, char mark)
 		return 0;
 	if (c->in.cursor[0] == mark && len > 0 && len < 19 && strspn(digits, "0123456789") == len && digits[0] != '0')
 		return strtoll(digits, NULL, 10);
-	fields_refuse(c->errors, "cursor", "wants the next_cursor of the page before");
+	refuse_cursor(c);
 	return -1;
+}
+
+bool page_cursor_is_id(struct api_call *c, const char *prefix)
+{
+	if (!c->in.cursor || id_valid(prefix, c->in.cursor))
+		return true;
+	refuse_cursor(c);
+	return false;
 }

@@ -170,6 +170,7 @@ static void free_conf(struct conf *c)
 	free(c->state_dir);
 	free(c->web_base);
 	free(c->handlers_dir);
+	free(c->invite_base_url);
 	free(c->log_target);
 	free(c->log_security);
 	free_private(c->priv);

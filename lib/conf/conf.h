@@ -78,6 +78,8 @@ struct conf {
 
 	struct conf_webhooks webhooks;
 
+	char *invite_base_url; /* in front of the "/" and token of an invitation; "": none can be made */
+
 	enum log_level log_level;
 	char *log_target;   /* "stderr", "syslog" or an absolute path */
 	char *log_security; /* "stderr", "syslog" or an absolute path */

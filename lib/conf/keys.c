@@ -10,6 +10,7 @@
 
 #define BODY_MAX ((size_t)512 << 20)  /* SQLite takes values of less than 1 GB */
 #define OUTPUT_MAX ((size_t)16 << 20) /* kept with each attempt */
+#define BASE_URL_MAX 1000 /* bytes */
 #define COUNT_MAX 1000
 #define BATCH_MAX 10000
 #define STEPS_MAX 100
@@ -73,6 +74,22 @@ static int parse_base(const char *value, void *field, const struct conf *c, stru
 		return 0;
 	}
 	return parse_url_path(value, field, "nothing or the path of a URL such as /hooks", err);
+}
+
+/* Something is put behind it: no query, no fragment; and everybody gets to see it: no user name, no password. */
+static int parse_base_url(const char *value, void *field, const struct conf *c, struct buf *err)
+{
+	static const char allowed[] = LETTERS DIGITS "/-._~!$&'()*+,;=:%[]";
+	static const char wanted[] = "nothing, or a URL such as https://interviews.example.com/i, without user name, query and fragment";
+	size_t len = strlen(value), scheme = strncmp(value, "https://", 8) == 0 ? 8 : strncmp(value, "http://", 7) == 0 ? 7 : 0;
+
+	(void)c;
+	if (len > 0 && (scheme == 0 || len > BASE_URL_MAX || strspn(value, allowed) != len || strcspn(value + scheme, "/:") == 0))
+		return refuse(err, wanted, value);
+	while (len > 0 && value[len - 1] == '/')
+		len--;
+	set_string(field, xstrndup(value, len));
+	return 0;
 }
 
 /* A file or folder, made absolute. */
@@ -366,6 +383,7 @@ const struct conf_section conf_sections[] = {
 	{ "handlers", NULL, "the scripts that events are delivered to" },
 	{ "handler", "session.completed/20-warehouse", "overrides for one handler" },
 	{ "webhooks", NULL, "the URLs that events are delivered to" },
+	{ "invitations", NULL, "what candidates are invited with" },
 	{ "log", NULL, "what the programs report" },
 };
 const size_t conf_nsections = sizeof conf_sections / sizeof conf_sections[0];
@@ -453,6 +471,9 @@ const struct conf_key conf_keys[] = {
 	  parse_blocks, WEBHOOKS(allow_private) },
 	{ "webhooks", "ca_file", "", "certificate authorities that count, in PEM; empty: the system's",
 	  parse_optional_file, WEBHOOKS(ca_file) },
+
+	{ "invitations", "base_url", "", "of the page that candidates open: their links are this, a slash and a token",
+	  parse_base_url, CONF(invite_base_url) },
 
 	{ "log", "level", "info", "error, warn, info or debug",
 	  parse_level, CONF(log_level) },

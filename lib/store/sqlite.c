@@ -190,6 +190,7 @@ static const char *const migrations[] = {
 	 "  body BLOB NOT NULL,"
 	 "  UNIQUE (org, key));"
 	 "CREATE INDEX answer_until ON answer (until_ms);"),
+
 	/* Invitations, and their templates (invitations.h). */
 	("CREATE TABLE template ("
 	 "  id TEXT PRIMARY KEY,"

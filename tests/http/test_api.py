@@ -991,7 +991,7 @@ class Document(ApiTest):
 
     def test_seen(self):
         """every documented operation can succeed, as documented"""
-        self.start(handlers={"all/x": "exit 100"})
+        self.start({"invitations": {"base_url": "https://i.example.org"}}, handlers={"all/x": "exit 100"})
         self.receive()
         self.site.dispatch_once()
         ident = self.call("GET", "/v1/webhooks/all/x/failed-deliveries").json["data"][0]["id"]
@@ -1012,6 +1012,11 @@ class Document(ApiTest):
         self.call("POST", "/v1/webhooks/all/x/test", TEST)
         self.call("POST", f"/v1/webhooks/{hook}/test-connectivity")
         self.call("DELETE", f"/v1/webhooks/{hook}")
+        for path, body in (("templates", {"title": "t"}), ("interview-invitations", {"candidate": {"email": "a@example.org"}})):
+            body = {**body, **({"templateId": ident} if "candidate" in body else {})}
+            ident = self.call("POST", f"/v1/{path}", body, status=201).json["id"]
+            self.call("GET", f"/v1/{path}")
+            self.call("GET", f"/v1/{path}/{ident}")
         succeeded = {(method, path) for method, path, status in document.seen if status < 300}
         self.assertEqual(document.operations() - succeeded, set())
 

@@ -389,6 +389,17 @@ static const struct refusal refusals[] = {
 	{ SOURCE "[webhooks]\nkill_grace = 1s\n", "3:unknown key 'kill_grace' in [webhooks]" },
 	{ SOURCE "[webhooks]\nallow_privat = off\n", "3:did you mean 'allow_private'?" },
 	{ SOURCE "[webhook]\n", "2:did you mean [webhooks]?" },
+	{ SOURCE "[invitations]\nbase_url = interviews.example.com\n", "3:base_url wants nothing, or a URL such as" },
+	{ SOURCE "[invitations]\nbase_url = /i\n", "3:not '/i'" },
+	{ SOURCE "[invitations]\nbase_url = ftp://example.com\n", "3:not 'ftp://example.com'" },
+	{ SOURCE "[invitations]\nbase_url = https://\n", "3:not 'https://'" },
+	{ SOURCE "[invitations]\nbase_url = https:///i\n", "3:not 'https:///i'" },
+	{ SOURCE "[invitations]\nbase_url = https://:443/i\n", "3:not 'https://:443/i'" },
+	{ SOURCE "[invitations]\nbase_url = https://u:p@example.com/i\n", "3:base_url wants" },
+	{ SOURCE "[invitations]\nbase_url = https://example.com/i?t=\n", "3:base_url wants" },
+	{ SOURCE "[invitations]\nbase_url = https://example.com/a b\n", "3:base_url wants" },
+	{ SOURCE "[invitations]\nurl = https://example.com/i\n", "3:it belongs to [store]" },
+	{ SOURCE "[invitation]\n", "2:did you mean [invitations]?" },
 	{ SOURCE "[]\n", "2:a section wants a name" },
 	{ SOURCE "[web\nthreads = 2\n", "2:']' of this section is missing" },
 	{ SOURCE "[web] threads = 2\n", "2:may follow the ']'" },
@@ -673,6 +684,36 @@ static void test_webhooks(void)
 	conf_unref(c);
 	free(hook);
 	free(ca_file);
+}
+
+/* --- invitations ------------------------------------------------------------------------- */
+
+static void test_invitations(void)
+{
+	static const struct {
+		const char *value, *want;
+	} rows[] = {
+		{ "", "" },
+		{ "https://interviews.example.com/i", "https://interviews.example.com/i" },
+		{ "https://interviews.example.com/i/", "https://interviews.example.com/i" },
+		{ "https://interviews.example.com//", "https://interviews.example.com" },
+		{ "http://127.0.0.1:8080/a%20b", "http://127.0.0.1:8080/a%20b" },
+		{ "https://[2001:db8::1]:8443/i", "https://[2001:db8::1]:8443/i" },
+	};
+	struct conf *c = load_good(SOURCE);
+
+	CHECK(c && strcmp(c->invite_base_url, "") == 0, "by default invitations have no page");
+	conf_unref(c);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf text = BUF_INIT;
+
+		buf_addf(&text, SOURCE "[invitations]\nbase_url = %s\n", rows[i].value);
+		c = load_good(buf_str(&text));
+		if (c)
+			CHECK_STR(c->invite_base_url, rows[i].want, "base_url '%s'", rows[i].value);
+		conf_unref(c);
+		buf_free(&text);
+	}
 }
 
 static void test_flood(void)
@@ -1050,6 +1091,7 @@ int main(void)
 	test_bytes();
 	test_list_limits();
 	test_webhooks();
+	test_invitations();
 	test_flood();
 	test_unreadable();
 	test_garbage();
