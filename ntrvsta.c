@@ -16,6 +16,7 @@ static const struct cli_command *const commands[] = {
 	&cli_init, &cli_check, &cli_serve, &cli_dispatch,
 	&cli_send, &cli_sign, &cli_verify, &cli_secret,
 	&cli_webhooks, &cli_test, &cli_connectivity, &cli_keys,
+	&cli_templates, &cli_invite,
 	&cli_events, &cli_logs, &cli_stats, &cli_failed,
 	&cli_retry, &cli_recover, &cli_cancel, &cli_prune,
 };

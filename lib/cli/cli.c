@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/api/fields.h"
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
@@ -229,6 +230,14 @@ bool cli_parse_limit(const struct cli *cli, const char *text, int64_t *limit)
 	}
 	*limit = value;
 	return true;
+}
+
+bool cli_check_line(const struct cli *cli, const char *option, const char *text, size_t min, size_t max)
+{
+	if (!text || (strlen(text) >= min && strlen(text) <= max && fields_line_valid(text)))
+		return true;
+	cli_usage(cli, "--%s wants one line of %zu to %zu bytes, without control characters", option, min, max);
+	return false;
 }
 
 bool cli_parse_time(const struct cli *cli, const char *option, const char *text, int64_t *wall_ms)

@@ -27,7 +27,7 @@ struct cli_command {
 /* One for each command, defined in the command's own file. */
 extern const struct cli_command cli_init, cli_check, cli_serve, cli_dispatch, cli_send, cli_sign,
 	cli_verify, cli_secret, cli_keys, cli_events, cli_logs, cli_failed, cli_retry, cli_recover, cli_cancel, cli_stats, cli_prune,
-	cli_webhooks, cli_test, cli_connectivity;
+	cli_webhooks, cli_test, cli_connectivity, cli_templates, cli_invite;
 
 /* Say what is wrong on standard error, prefixed with "ntrvsta COMMAND: ". Return the exit code
  * of their name, so that a command can return cli_fail(...). cli_note() only says it. */
@@ -59,6 +59,8 @@ const char *cli_near_event(const char *event);
 
 /* Parse the value of an option, or say what is wrong (false). TEXT NULL leaves the value alone. */
 bool cli_parse_limit(const struct cli *cli, const char *text, int64_t *limit); /* 0: all */
+/* Is TEXT one line of MIN to MAX bytes that can be shown anywhere? */
+bool cli_check_line(const struct cli *cli, const char *option, const char *text, size_t min, size_t max);
 bool cli_parse_time(const struct cli *cli, const char *option, const char *text, int64_t *wall_ms);
 
 /* All say what is wrong themselves; NULL or false then. */

@@ -33,7 +33,7 @@ import webservers  # noqa: E402
 from ntrvsta import Site, event, read_file, sign, wait_for  # noqa: E402
 
 COMMANDS = ("init", "check", "serve", "dispatch", "send", "sign", "verify", "secret", "keys", "events", "logs", "stats", "failed",
-            "retry", "recover", "cancel", "prune", "webhooks")
+            "retry", "recover", "cancel", "prune", "webhooks", "templates", "invite")
 OFF = {"dispatch": {"start": "off"}}
 LIGHTTPD = webservers.program("lighttpd")
 ROOT = os.geteuid() == 0
