@@ -1,4 +1,5 @@
-/* Invitations of candidates to interviews, and the templates that they are made from.
+/* Invitations of candidates to interviews, and the templates that they are made from. Retention removes invitations
+ * (store_prune()), some time after they expired; templates stay.
  *
  * Both belong to an organisation. Ids sort by time: lists are the newest first, and go on behind an id.
  * Whoever may make the same row as somebody else looks for it and stores it between store_begin() and store_commit(). */
@@ -32,7 +33,7 @@ enum store_status store_list_templates(struct store *s, const char *org, const c
 
 struct store_invitation {
 	char id[ID_SIZE], template_id[ID_SIZE];
-	char candidate_id[ID_SIZE]; /* the same in all invitations of an organisation to one address */
+	char candidate_id[ID_SIZE]; /* the same in all invitations of an organisation to one address that are there */
 	char *org;
 	char *email; /* in lower case */
 	char *name, *first_name, *last_name, *external_id; /* "": not known */

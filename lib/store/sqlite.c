@@ -216,7 +216,8 @@ static const char *const migrations[] = {
 	 "  created_ms INTEGER NOT NULL,"
 	 "  expires_ms INTEGER NOT NULL) WITHOUT ROWID;"
 	 "CREATE INDEX invitation_org ON invitation (org, id);"
-	 "CREATE INDEX invitation_email ON invitation (org, email, id);"),
+	 "CREATE INDEX invitation_email ON invitation (org, email, id);"
+	 "CREATE INDEX invitation_expires ON invitation (expires_ms);"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

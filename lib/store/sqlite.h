@@ -98,6 +98,9 @@ enum store_status sqlite_prune_probes(struct store *s, int64_t now_ms);
 /* Remove some of the answers that nobody gets again. *MORE where there may be others. */
 enum store_status sqlite_prune_answers(struct store *s, int64_t now_ms, bool *more);
 
+/* Remove some of the invitations that expired before BEFORE_MS. *MORE as above. */
+enum store_status sqlite_prune_invitations(struct store *s, int64_t before_ms, bool *more);
+
 /* Count an attempt, and the end of a delivery where STATE is "success" or "failed". Written with
  * sqlite_flush_tally() at the latest. */
 enum store_status sqlite_tally_attempt(struct store *s, int64_t target, int64_t ended_ms, int64_t duration_ms,

@@ -310,17 +310,19 @@ static enum store_status prune_one(struct store *s, struct store_retention *r, i
 	return status;
 }
 
-/* What is no event: a step of it. *DONE where nothing is left to do. */
-static enum store_status prune_others(struct store *s, int64_t now_ms, bool *done)
+/* What is no event: a step of it. R->done where nothing is left to do. */
+static enum store_status prune_others(struct store *s, struct store_retention *r, int64_t now_ms)
 {
-	bool more = false;
+	bool more_answers = false, more_invitations = false;
 	enum store_status status = sqlite_prune_probes(s, now_ms);
 
 	if (status == STORE_OK)
-		status = sqlite_prune_answers(s, now_ms, &more);
+		status = sqlite_prune_answers(s, now_ms, &more_answers);
 	if (status == STORE_OK)
-		status = sqlite_prune_tallies(s, now_ms, done);
-	*done = *done && !more;
+		status = sqlite_prune_invitations(s, r->events_before_ms, &more_invitations);
+	if (status == STORE_OK)
+		status = sqlite_prune_tallies(s, now_ms, &r->done);
+	r->done = r->done && !more_answers && !more_invitations;
 	return status;
 }
 
@@ -336,7 +338,7 @@ enum store_status store_prune(struct store *s, struct store_retention *r, int64_
 	for (i = 0; i < max && status == STORE_OK; i++)
 		status = prune_one(s, &at, now_ms, removed);
 	if (status == STORE_NOT_FOUND)
-		status = prune_others(s, now_ms, &at.done);
+		status = prune_others(s, &at, now_ms);
 	status = sqlite_leave(s, true, status);
 	if (status == STORE_OK)
 		*r = at;

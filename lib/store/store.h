@@ -315,7 +315,8 @@ struct store_retention {
 	bool done;                /* nothing further to look at */
 };
 
-/* Look at up to MAX events and remove what is to go, in one short commit. Nothing that waits or
+/* Look at up to MAX events and remove what is to go, in one short commit; behind the last, also invitations that
+ * expired before events_before_ms, and what else is too old. Nothing that waits or
  * runs, and no event that is new, is ever removed. *REMOVED counts events. */
 enum store_status store_prune(struct store *s, struct store_retention *r, int64_t now_ms, size_t max, size_t *removed);
 

@@ -278,6 +278,49 @@ static void test_list_invitations(void)
 	store_close(s);
 }
 
+/* --- retention ----------------------------------------------------------------------------- */
+
+/* Prune until nothing is left to do, at most 20 times; how often that took. */
+static int prune(struct store *s, int64_t before_ms)
+{
+	struct store_retention r = { .events_before_ms = before_ms, .failed_before_ms = before_ms };
+	size_t removed;
+	int n;
+
+	for (n = 0; n < 20 && !r.done; n++)
+		if (store_prune(s, &r, NOW, 10, &removed) != STORE_OK)
+			return -1;
+	return n;
+}
+
+static void test_retention(void)
+{
+	struct store *s = new_store();
+	struct store_invitation old, kept;
+	char template_id[ID_SIZE];
+	int n;
+
+	put_template(s, "acme", "Engineer", "", NOW, template_id);
+	store_begin(s);
+	for (n = 0; n < 500; n++) {
+		old = make("acme", template_id, "mira@example.org", NOW - 2 * DAY_MS);
+		store_put_invitation(s, &old);
+		store_invitation_free(&old);
+	}
+	CHECK_INT(store_commit(s), STORE_OK, "500 invitations are stored");
+	put(s, "acme", template_id, "max@example.org", NOW - DAY_MS, &kept); /* expires now */
+	CHECK_INT(prune(s, NOW - DAY_MS), 1, "nothing is left to do where none expired before");
+	check_list(s, &(struct store_invitation_filter){ .org = "acme", .email = "mira@example.org" }, 3, "m m m", "... all are there");
+	n = prune(s, NOW);
+	CHECK(n > 2 && n < 20, "those that expired before go, in steps");
+	check_list(s, &(struct store_invitation_filter){ .org = "acme" }, 9, "m", "... the others stay");
+	CHECK_INT(store_get_invitation(s, "acme", kept.id, &old), STORE_OK, "... as it should");
+	store_invitation_free(&old);
+	store_invitation_free(&kept);
+	check_titles(s, "acme", NULL, 9, "Engineer", "... and so do templates");
+	store_close(s);
+}
+
 /* --- at once ------------------------------------------------------------------------------- */
 
 #define THREADS 8
@@ -362,6 +405,7 @@ int main(void)
 	test_find();
 	test_candidate();
 	test_list_invitations();
+	test_retention();
 	test_at_once();
 	return tap_done();
 }
