@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import ntrvsta
 import tap
 from test_cli import UNSAFE, Case, sql, tool
 
@@ -204,6 +206,24 @@ class Invitations(InviteCase):
         self.assertEqual((again.status, again.json["id"]), (200, made["id"]))
         other = call("POST", "/v1/interview-invitations", {"templateId": template["id"], "email": "max@example.org"})
         self.assertEqual((other.status, self.invite(site, template["id"], email="max@example.org")["id"]), (201, other.json["id"]))
+
+
+class Documentation(InviteCase):
+    def test_integrations(self):
+        """the section of doc/integrations.md, line by line"""
+        text = ntrvsta.read_file(os.path.join(ntrvsta.SRCDIR, "doc", "integrations.md")).decode()
+        text = re.search(r"(?ms)^## Invite$(.*?)^## ", text).group(1)
+        base = re.search(r"(?m)^base_url = (.*)$", text).group(1)
+        site = self.site({"dispatch": {"start": "off"}, "invitations": {"base_url": base}})
+        key = site.tool("keys", "create", "--org", "default", "--scope", "write", "--json")["key"]
+        made, ident = [], None
+        for line in re.findall(r"(?m)^    ntrvsta (.*)$", text):
+            made.append(site.tool(*shlex.split(line.replace("tpl_...", str(ident))), "--json")["id"])
+            ident = ident or made[0]
+        for body, path in re.findall(r"-d '([^']*)'[\\\s]*https://YOUR-HOST/webhooks(\S+)", text):
+            answer = site.cgi(body.replace("tpl_...", ident).encode(), path=path, signature=None, headers={"X-Ntrvsta-Api-Key": key})
+            self.assertEqual((answer.status, answer.json["id"]), (200, made.pop(0)), answer)
+        self.assertEqual(made, [])
 
 
 if __name__ == "__main__":
