@@ -65,9 +65,13 @@ class Matrix(test_api.ApiTest):
                 yield method, path, path.replace("{id}", ANY_ID), self.sample(method, path)
         self.assertGreater(found, 0)
 
+    def each_id(self):
+        """The operations on one thing, by its id."""
+        return (operation for operation in self.each(404) if "{id}" in operation[1])
+
     def test_nobody(self):
         """401 without a key, at each"""
-        self.start()
+        self.start({"web": {"refused_limit": "0"}})
         for method, path, where, body in self.each():
             with self.subTest(f"{method} {path}"):
                 self.refused(401, "unauthorized", method, where, body, key=test_api.NOBODY)
@@ -90,8 +94,7 @@ class Matrix(test_api.ApiTest):
     def test_unknown(self):
         """404 for what is not there, at each that has an id"""
         self.start()
-        for method, path, where, body in self.each(404):
-            self.assertIn("{id}", path)
+        for method, path, where, body in self.each_id():
             for ident in (ANY_ID, "dlv_" + "0" * 26, "evt_" + "0" * 26, "x", "%2e%2e", "all/none"):
                 with self.subTest(f"{method} {path} of {ident}"):
                     self.refused(404, "not_found", method, path.replace("{id}", ident), body)
@@ -141,7 +144,8 @@ class Matrix(test_api.ApiTest):
                     if openapi.jsonschema.Draft202012Validator(said).is_valid(value):
                         continue
                     with self.subTest(f"{method} {path} {name}: {json.dumps(value)}"):
-                        self.assertEqual(self.wrong(method, where, {**body, name: value}), [name])
+                        wrong = self.wrong(method, where, {**body, name: value})
+                        self.assertEqual({field.partition(".")[0] for field in wrong}, {name})  # of an object, its members
 
     def test_parameters(self):
         """422 for each parameter out of what the document names"""
@@ -162,16 +166,20 @@ class Matrix(test_api.ApiTest):
 
     def test_organisation(self):
         """404 for what is another organisation's, at each that has an id"""
-        site = self.start({"handlers": {"retry_schedule": "1h"}})
+        site = self.start({"handlers": {"retry_schedule": "1h"}, "invitations": {"base_url": "https://i.example.org"}})
+        template = self.call("POST", "/v1/templates", {"title": "t"}, status=201).json["id"]
+        whom = {"templateId": template, "candidate": {"email": "mira@example.org"}}
+        invitation = self.call("POST", "/v1/interview-invitations", whom, status=201).json["id"]
         event = self.call("POST", "/v1/events", {"event": "a.b", "data": {}}, status=202).json["id"]
-        made = {"webhooks": self.create(active=False)["id"], "events": event, "deliveries": "dlv_" + "1" * 26}
+        made = {"webhooks": self.create(active=False)["id"], "events": event, "deliveries": "dlv_" + "1" * 26,
+                "templates": template, "interview-invitations": invitation}
         self.change("INSERT INTO target (name) VALUES (?)", made["webhooks"])
         self.change("INSERT INTO delivery (id, event_seq, target, state, created_ms, updated_ms)"
                     " SELECT ?, (SELECT max(seq) FROM event), id, 'failed', 5, 5 FROM target", made["deliveries"])
         self.change("UPDATE meta SET value = 1 WHERE key = 'expanded'")
         other = self.make_key(org="other", scope="admin")
         before = site.query("SELECT * FROM webhook"), site.query("SELECT * FROM delivery")
-        for method, path, _, body in self.each(404):
+        for method, path, _, body in self.each_id():
             kind = path.split("/")[2]
             with self.subTest(f"{method} {path}"):
                 self.assertIn(kind, made, "this test makes none of these: let it")
@@ -203,7 +211,7 @@ class Matrix(test_api.ApiTest):
             with self.subTest(f"{method} {path}"):
                 said = set(self.operation(method, path)["responses"])
                 self.assertLessEqual({"401", "422", "429", "503"}, said)
-                self.assertEqual("404" in said, "{id}" in path)
+                self.assertEqual("404" in said, "{id}" in path or "templateId" in (body or {}))
                 for status in ("400", "413", "415"):
                     self.assertEqual(status in said, body is not None, status)
 
