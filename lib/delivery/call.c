@@ -81,12 +81,16 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 	return socket(target->family, target->socktype | SOCK_CLOEXEC, target->protocol);
 }
 
+/* One line of a head, or behind a chunked body of its trailer. An empty line ends a head. Another may follow: that of an
+ * informational answer comes first. */
 static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 {
 	struct call *call = ctx;
 
-	/* An empty line ends a head. Another may follow: that of an informational answer comes first. */
-	call->head_ended = n <= 2 && (data[0] == '\r' || data[0] == '\n');
+	if (n > 5 && memcmp(data, "HTTP/", 5) == 0)
+		call->head_ended = false;
+	else if (n <= 2 && (data[0] == '\r' || data[0] == '\n'))
+		call->head_ended = true;
 	call->header_bytes += size * n;
 	call->headers_too_large = call->header_bytes > CALL_ANSWER_READ;
 	return call->headers_too_large ? 0 : size * n;
