@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/api/exchanges.h"
+
 /* --- what is shown -------------------------------------------------------------------------- */
 
 /* 0 where it is not waiting for one. */
@@ -59,6 +61,7 @@ struct json_object *call_show_attempt(const struct store_attempt_row *row)
 	json_add_text(o, "error_message", row->error_message);
 	json_add_bytes(o, "output", row->output, row->output_len);
 	json_add_bool(o, "output_cut", row->output_cut);
+	exchange_add_json(o, row);
 	json_add_bool(o, "test", row->test);
 	return o;
 }

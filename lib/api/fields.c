@@ -34,7 +34,7 @@ void fields_refuse(struct json_object *errors, const char *field, const char *fm
 void fields_init(struct input *in)
 {
 	memset(in, 0, sizeof *in);
-	in->active = in->preview = -1;
+	in->active = in->debug = in->preview = -1;
 	in->overlap_s = -1;
 	in->timestamp_ms = INT64_MIN;
 }

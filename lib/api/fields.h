@@ -16,10 +16,10 @@ struct input_candidate {
 };
 
 struct input {
-	const char *url, *description, *secret;
+	const char *url, *description, *secret, *log_level;
 	struct json_object *events; /* an array of names without repetition, or of "*" alone */
 	struct json_object *test_data, *data;
-	int active, preview;        /* -1: not said */
+	int active, debug, preview; /* -1: not said */
 	int64_t overlap_s;          /* -1: not said */
 	const char *status, *event, *time_range, *cursor;
 	const char *title, *posting_id, *template_id, *email;

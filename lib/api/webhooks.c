@@ -11,6 +11,7 @@
 #include "lib/event/standard.h"
 
 #define DESCRIPTION_MAX 500
+#define DETAILED "detailed" /* what logLevel can be besides normal */
 #define OVERLAP_S (24 * 60 * 60)
 #define OVERLAP_MAX_S (30 * OVERLAP_S)
 
@@ -46,6 +47,13 @@ static struct json_object *list_secrets(const struct store_webhook *w)
 	return secrets;
 }
 
+/* Under the names that requests have for them. */
+static void add_log_level(struct json_object *o, bool debug, bool detailed)
+{
+	json_add_bool(o, "debug", debug);
+	json_add_text(o, "logLevel", detailed ? DETAILED : "normal");
+}
+
 static struct json_object *show_webhook(const struct store_webhook *w)
 {
 	struct json_object *o = json_object_new_object();
@@ -57,6 +65,7 @@ static struct json_object *show_webhook(const struct store_webhook *w)
 	json_add_text(o, "description", w->description);
 	json_add_bool(o, "active", w->active);
 	json_add_text(o, "inactive_reason", w->inactive_reason);
+	add_log_level(o, w->debug, w->detailed);
 	json_object_object_add(o, "secrets", list_secrets(w));
 	json_add_time(o, "created_at", w->created_ms);
 	json_add_time(o, "updated_at", w->updated_ms);
@@ -78,6 +87,7 @@ static struct json_object *show_handler(const char *name, const char *inactive)
 	json_add_text(o, "description", "");
 	json_add_bool(o, "active", !inactive);
 	json_add_text(o, "inactive_reason", inactive ? inactive : "");
+	add_log_level(o, false, false);
 	json_object_object_add(o, "secrets", json_object_new_array());
 	json_add_time(o, "created_at", 0);
 	json_add_time(o, "updated_at", 0);
@@ -208,10 +218,15 @@ static void answer_created(struct api_call *c, const char *id, const char *secre
 	store_webhook_free(&w);
 }
 
+static bool wants_detail(const struct api_call *c)
+{
+	return c->in.log_level && strcmp(c->in.log_level, DETAILED) == 0;
+}
+
 static void create(struct api_call *c)
 {
 	char secret[STANDARD_SECRET_MAX + 1];
-	struct store_webhook w = { .active = c->in.active != 0 };
+	struct store_webhook w = { .active = c->in.active != 0, .debug = c->in.debug > 0, .detailed = wants_detail(c) };
 	enum store_status status;
 	bool good = choose_secret(c, secret);
 
@@ -262,6 +277,10 @@ static bool lay_over(struct api_call *c, struct store_webhook *w)
 		replace(&w->events, join_events(c->in.events));
 	if (c->in.active >= 0)
 		w->active = c->in.active;
+	if (c->in.debug >= 0)
+		w->debug = c->in.debug;
+	if (c->in.log_level)
+		w->detailed = wants_detail(c);
 	return true;
 }
 
@@ -340,11 +359,15 @@ static void rotate(struct api_call *c)
 
 #define SECRET_FIELD \
 	{ .name = "secret", .type = FIELD_TEXT, .offset = IN(secret), .min = 1, .max = STANDARD_SECRET_MAX }
+static const char *const log_levels[] = { "normal", DETAILED, NULL };
+
 #define WEBHOOK_FIELDS(must) \
 	{ .name = "url", .type = FIELD_TEXT, .offset = IN(url), .required = must, .min = 1, .max = URL_MAX }, \
 	{ .name = "events", .type = FIELD_EVENTS, .offset = IN(events), .required = must }, \
 	{ .name = "active", .type = FIELD_BOOL, .offset = IN(active) }, \
-	{ .name = "description", .type = FIELD_TEXT, .offset = IN(description), .max = DESCRIPTION_MAX }
+	{ .name = "description", .type = FIELD_TEXT, .offset = IN(description), .max = DESCRIPTION_MAX }, \
+	{ .name = "debug", .type = FIELD_BOOL, .offset = IN(debug) }, \
+	{ .name = "logLevel", .type = FIELD_CHOICE, .offset = IN(log_level), .choices = log_levels }
 
 static const struct field page_fields[] = { PAGE_FIELDS };
 static const struct field create_fields[] = { WEBHOOK_FIELDS(true), SECRET_FIELD };

@@ -34,6 +34,10 @@ char *cli_format_time(int64_t wall_ms, char out[CLI_TIME_SIZE]);
 /* Why an attempt ended as it did, and the last line that it printed. */
 void cli_add_result(struct buf *out, const struct store_attempt_row *row);
 
+/* What an attempt printed or was answered, and what else is kept of what was said: a line for each, behind INDENT and
+ * "| ", "> " for what was sent, "< " for the head of the answer. */
+void cli_print_exchange(const char *indent, const struct store_attempt_row *row);
+
 /* Why a delivery that waits is not run at present; "" where it would be. */
 const char *cli_held(const struct store_delivery_row *row);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api/exchanges.h"
 #include "lib/base/clock.h"
 
 void cli_print_json(struct json_object *doc)
@@ -120,6 +121,7 @@ struct json_object *cli_json_attempt(const struct store_attempt_row *row)
 	json_object_object_add(o, "error_message", cli_json_string(row->error_message));
 	json_object_object_add(o, "output", cli_json_text(row->output, row->output_len));
 	json_object_object_add(o, "output_cut", json_object_new_boolean(row->output_cut));
+	exchange_add_json(o, row);
 	json_object_object_add(o, "test", json_object_new_boolean(row->test));
 	return o;
 }

@@ -209,7 +209,7 @@ static int print_attempt(void *ctx, const struct store_attempt_row *row)
 		buf_addf(&line, ": %s", row->error_message);
 	cli_print_text("  ", line.data, line.len);
 	buf_free(&line);
-	cli_print_text("    | ", row->output, row->output_len);
+	cli_print_exchange("    ", row);
 	return 0;
 }
 

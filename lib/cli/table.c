@@ -127,6 +127,25 @@ void cli_print_field(const char *name, const char *value)
 	buf_free(&line);
 }
 
+void cli_print_exchange(const char *indent, const struct store_attempt_row *row)
+{
+	const struct {
+		const char *mark, *text;
+		size_t len;
+	} parts[] = {
+		{ "> ", row->request_head, strlen(row->request_head) },
+		{ "< ", row->answer_head, strlen(row->answer_head) },
+		{ "| ", row->output, row->output_len },
+	};
+	char prefix[16];
+	size_t i;
+
+	for (i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		snprintf(prefix, sizeof prefix, "%s%s", indent, parts[i].mark);
+		cli_print_text(prefix, parts[i].text, parts[i].len);
+	}
+}
+
 char *cli_format_time(int64_t wall_ms, char out[CLI_TIME_SIZE])
 {
 	time_t seconds = (time_t)(wall_ms / 1000);

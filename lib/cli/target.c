@@ -196,6 +196,8 @@ struct json_object *webhooks_json(const struct store_webhook *w)
 	json_object_object_add(o, "events", cli_json_words(w->events));
 	json_object_object_add(o, "active", json_object_new_boolean(w->active));
 	json_object_object_add(o, "inactive_reason", cli_json_string(w->inactive_reason));
+	json_object_object_add(o, "debug", json_object_new_boolean(w->debug));
+	json_object_object_add(o, "logLevel", json_object_new_string(w->detailed ? "detailed" : "normal"));
 	json_object_object_add(o, "description", cli_json_string(w->description));
 	json_object_object_add(o, "secrets", json_secrets(w));
 	json_object_object_add(o, "created_at", cli_json_time(w->created_ms));

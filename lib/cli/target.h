@@ -56,8 +56,8 @@ struct webhooks_legend {
 void webhooks_legend_note(struct webhooks_legend *l, const char *target);
 void webhooks_legend_print(struct webhooks_legend *l, struct store *store); /* nothing where no webhook was noted */
 
-/* The API's fields: id, kind, url, events, active, inactive_reason, description, secrets (their times), created_at,
- * updated_at. */
+/* The API's fields: id, kind, url, events, active, inactive_reason, debug, logLevel, description, secrets (their times),
+ * created_at, updated_at. */
 struct json_object *webhooks_json(const struct store_webhook *w);
 
 #endif

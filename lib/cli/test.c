@@ -41,7 +41,7 @@ static int show_attempt(void *ctx, const struct store_attempt_row *row)
 	buf_addf(&line, "\n%s, test event %s, delivery %s", row->event, row->event_id, row->delivery_id);
 	cli_print_text("", line.data, line.len);
 	buf_free(&line);
-	cli_print_text("  | ", row->output, row->output_len);
+	cli_print_exchange("  ", row);
 	return 1;
 }
 

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum option { URL = 1, EVENTS = 2, DESCRIPTION = 4, SECRET = 8, OVERLAP = 16, INACTIVE = 32, STATE = 64, YES = 128 };
+enum option { URL = 1, EVENTS = 2, DESCRIPTION = 4, SECRET = 8, OVERLAP = 16, INACTIVE = 32, STATE = 64, YES = 128,
+	      LOGGING = 256 };
 
 static const struct subcommand {
 	const char *name;
@@ -13,9 +14,9 @@ static const struct subcommand {
 	webhooks_fn *run;
 } subcommands[] = {
 	{ "list", NULL, 0, false, webhooks_list },
-	{ "create", "the URL to call", EVENTS | DESCRIPTION | SECRET | INACTIVE, false, webhooks_create },
+	{ "create", "the URL to call", EVENTS | DESCRIPTION | SECRET | INACTIVE | LOGGING, false, webhooks_create },
 	{ "show", "the id of one webhook (wh_...)", 0, false, webhooks_show },
-	{ "update", "the id of one webhook (wh_...)", URL | EVENTS | DESCRIPTION | STATE, true, webhooks_update },
+	{ "update", "the id of one webhook (wh_...)", URL | EVENTS | DESCRIPTION | STATE | LOGGING, true, webhooks_update },
 	{ "delete", "the id of one webhook (wh_...)", YES, false, webhooks_delete },
 	{ "rotate-secret", "the id of one webhook (wh_...)", SECRET | OVERLAP, false, webhooks_rotate },
 };
@@ -50,6 +51,7 @@ static bool check_usage(const struct cli *cli, const struct subcommand *sub, con
 		{ "url", URL, o->url }, { "event", EVENTS, o->event[0] }, { "events", EVENTS, o->events },
 		{ "description", DESCRIPTION, o->description }, { "secret", SECRET, o->secret }, { "overlap", OVERLAP, o->overlap },
 		{ "inactive", INACTIVE, o->inactive }, { "activate", STATE, o->activate }, { "deactivate", STATE, o->deactivate },
+		{ "log-level", LOGGING, o->log_level }, { "debug", LOGGING, o->debug }, { "no-debug", LOGGING, o->no_debug },
 		{ "yes", YES, o->yes },
 	};
 	bool any = false;
@@ -67,7 +69,8 @@ static bool check_usage(const struct cli *cli, const struct subcommand *sub, con
 	else if (argc != 2 && sub->operand)
 		cli_usage(cli, "%s wants %s", sub->name, sub->operand);
 	else if (sub->changes && !any)
-		cli_usage(cli, "%s wants to know what to change: --url, --event, --description, --activate or --deactivate", sub->name);
+		cli_usage(cli, "%s wants to know what to change: --url, --event, --description, --activate, --deactivate, --log-level,"
+		          " --debug or --no-debug", sub->name);
 	else
 		return webhooks_check_options(cli, o);
 	return false;
@@ -88,16 +91,17 @@ static int run_subcommand(const struct cli *cli, const struct subcommand *sub, c
 static int run(struct cli *cli, int argc, char **argv)
 {
 	struct webhooks_options o = { 0 };
-	struct cli_option options[9 + WEBHOOKS_EVENTS_MAX] = {
+	struct cli_option options[12 + WEBHOOKS_EVENTS_MAX] = {
 		{ "url", &o.url, NULL }, { "description", &o.description, NULL }, { "secret", &o.secret, NULL },
 		{ "overlap", &o.overlap, NULL }, { "events", &o.events, NULL }, { "inactive", NULL, &o.inactive },
 		{ "activate", NULL, &o.activate }, { "deactivate", NULL, &o.deactivate }, { "yes", NULL, &o.yes },
+		{ "log-level", &o.log_level, NULL }, { "debug", NULL, &o.debug }, { "no-debug", NULL, &o.no_debug },
 	};
 	const struct subcommand *sub;
 	size_t i;
 
 	for (i = 0; i < WEBHOOKS_EVENTS_MAX; i++)
-		options[9 + i] = (struct cli_option){ "event", &o.event[i], NULL };
+		options[12 + i] = (struct cli_option){ "event", &o.event[i], NULL };
 	argc = cli_parse(cli, options, sizeof options / sizeof options[0], argc, argv);
 	if (argc < 0)
 		return CLI_USAGE;
@@ -113,8 +117,10 @@ const struct cli_command cli_webhooks = {
 	.help =
 		"Usage: ntrvsta webhooks [list]\n"
 		"       ntrvsta webhooks create URL [--event E]... [--description D] [--secret S] [--inactive]\n"
+		"                                   [--log-level L] [--debug]\n"
 		"       ntrvsta webhooks show ID\n"
 		"       ntrvsta webhooks update ID [--url URL] [--event E]... [--description D] [--activate|--deactivate]\n"
+		"                                  [--log-level L] [--debug|--no-debug]\n"
 		"       ntrvsta webhooks delete ID [--yes]\n"
 		"       ntrvsta webhooks rotate-secret ID [--secret S] [--overlap DURATION]\n"
 		"\n"
@@ -136,6 +142,9 @@ const struct cli_command cli_webhooks = {
 		"                           where other users of this machine do not see it\n"
 		"  --inactive               it gets nothing before it is activated\n"
 		"  --activate, --deactivate what waits for one that is not active is held, new events do not go there\n"
+		"  --log-level L            detailed: request and answer of each attempt are kept, with their headers, and\n"
+		"                           shown by 'ntrvsta events show'; normal: only how failures were answered\n"
+		"  --debug, --no-debug      the same as a switch of its own: one of the two is enough\n"
 		"  --overlap DURATION       how long the old secrets still sign (24h); 0 ends them at once\n"
 		"  --yes                    do not ask\n"
 		"\n"

@@ -7,10 +7,10 @@
 #define WEBHOOKS_EVENTS_MAX 64 /* options --event */
 
 struct webhooks_options { /* NULL: not given */
-	const char *url, *description, *secret, *overlap;
+	const char *url, *description, *secret, *overlap, *log_level;
 	const char *events;                     /* --events a,b */
 	const char *event[WEBHOOKS_EVENTS_MAX]; /* --event a --event b */
-	bool inactive, activate, deactivate, yes;
+	bool inactive, activate, deactivate, debug, no_debug, yes;
 };
 
 /* The subcommands. OPERAND is an id, or the URL to create. Exit codes. */

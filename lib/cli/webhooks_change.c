@@ -77,10 +77,16 @@ static char *clean_description(const char *description)
 	return text.data ? buf_detach(&text) : xstrdup("");
 }
 
+static bool wants_detail(const struct webhooks_options *o)
+{
+	return o->log_level && strcmp(o->log_level, "detailed") == 0;
+}
+
 int webhooks_create(const struct cli *cli, const struct conf *conf, struct store *store,
                     const struct webhooks_options *o, const char *url)
 {
-	struct store_webhook w = { .active = !o->inactive }, stored = { .nsecrets = 0 };
+	struct store_webhook w = { .active = !o->inactive, .debug = o->debug, .detailed = wants_detail(o) };
+	struct store_webhook stored = { .nsecrets = 0 };
 	struct buf events = BUF_INIT;
 	char *secret = NULL;
 	int result = CLI_FAILED;
@@ -139,6 +145,10 @@ static bool change(const struct cli *cli, struct store *store, const char *id, c
 	replace(&w->url, to->url ? xstrdup(to->url) : NULL);
 	replace(&w->events, to->events ? xstrdup(to->events) : NULL);
 	replace(&w->description, to->description ? xstrdup(to->description) : NULL);
+	if (o->debug || o->no_debug)
+		w->debug = o->debug;
+	if (o->log_level)
+		w->detailed = wants_detail(o);
 	if (o->activate || o->deactivate)
 		w->active = o->activate;
 	if (w->active)

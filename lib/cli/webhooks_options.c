@@ -101,6 +101,10 @@ bool webhooks_check_options(const struct cli *cli, const struct webhooks_options
 		return false;
 	if (o->activate && o->deactivate)
 		cli_usage(cli, "--activate and --deactivate do not go together");
+	else if (o->debug && o->no_debug)
+		cli_usage(cli, "--debug and --no-debug do not go together");
+	else if (o->log_level && strcmp(o->log_level, "normal") != 0 && strcmp(o->log_level, "detailed") != 0)
+		cli_usage(cli, "--log-level wants normal or detailed, not '%s'", o->log_level);
 	else if (o->overlap && units_parse_duration(o->overlap, &overlap_ms))
 		cli_usage(cli, "--overlap wants a duration such as 24h, not '%s'", o->overlap);
 	else if (o->description && strlen(o->description) > DESCRIPTION_MAX)

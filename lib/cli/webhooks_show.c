@@ -183,6 +183,9 @@ static void print_view(struct view *v)
 	buf_reset(&text);
 	buf_addf(&text, w->active ? "active" : "not active: %s", webhooks_why_inactive(w));
 	cli_print_field("State", text.data);
+	buf_reset(&text);
+	buf_addf(&text, "%s%s", w->detailed ? "detailed" : "normal", w->debug ? ", debug" : "");
+	cli_print_field("Log level", text.data);
 	cli_print_field("Created", cli_format_time(w->created_ms, time));
 	cli_print_field("Changed", cli_format_time(w->updated_ms, time));
 	print_secrets(w);

@@ -23,9 +23,10 @@ struct call {
 	struct conf_webhooks settings; /* what the guard needs of it, as it was at the start */
 	struct buf refused;            /* what the guard said last */
 	char error[CURL_ERROR_SIZE];
-	struct buf answer;
+	struct buf answer, request_head, answer_head;
 	size_t keep, header_bytes, body_bytes;
 	bool read_enough, head_ended, headers_too_large;
+	bool keep_heads, answer_head_cut;
 };
 
 struct caller {
@@ -61,6 +62,8 @@ static void call_free(struct call *call)
 	free(call->settings.allow_private.items);
 	buf_free(&call->refused);
 	buf_free(&call->answer);
+	buf_free(&call->request_head);
+	buf_free(&call->answer_head);
 	free(call);
 }
 
@@ -81,16 +84,42 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 	return socket(target->family, target->socktype | SOCK_CLOEXEC, target->protocol);
 }
 
+/* The request as it goes out. Once more from its start, where a kept connection turns out to be closed. */
+static int on_debug(CURL *easy, curl_infotype type, char *data, size_t len, void *ctx)
+{
+	struct call *call = ctx;
+	struct buf *head = &call->request_head;
+
+	(void)easy;
+	if (type != CURLINFO_HEADER_OUT)
+		return 0;
+	if (head->len >= 4 && memcmp(head->data + head->len - 4, "\r\n\r\n", 4) == 0)
+		buf_reset(head);
+	buf_add(head, data, len);
+	return 0;
+}
+
+static void keep_header(struct call *call, const char *data, size_t len)
+{
+	call->answer_head_cut |= call->answer_head.len + len > CALL_HEAD_KEPT;
+	if (call->keep_heads && !call->answer_head_cut)
+		buf_add(&call->answer_head, data, len);
+}
+
 /* One line of a head, or behind a chunked body of its trailer. An empty line ends a head. Another may follow: that of an
  * informational answer comes first. */
 static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 {
 	struct call *call = ctx;
 
-	if (n > 5 && memcmp(data, "HTTP/", 5) == 0)
-		call->head_ended = false;
-	else if (n <= 2 && (data[0] == '\r' || data[0] == '\n'))
+	if (n > 5 && memcmp(data, "HTTP/", 5) == 0) {
+		call->head_ended = call->answer_head_cut = false;
+		buf_reset(&call->answer_head);
+	} else if (n <= 2 && (data[0] == '\r' || data[0] == '\n')) {
 		call->head_ended = true;
+	}
+	if (!call->head_ended)
+		keep_header(call, data, size * n);
 	call->header_bytes += size * n;
 	call->headers_too_large = call->header_bytes > CALL_ANSWER_READ;
 	return call->headers_too_large ? 0 : size * n;
@@ -142,6 +171,11 @@ static void set_options(struct call *call, const struct call_spec *spec)
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, call);
+	if (call->keep_heads) {
+		curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
+		curl_easy_setopt(e, CURLOPT_DEBUGDATA, call);
+		curl_easy_setopt(e, CURLOPT_VERBOSE, 1L);
+	}
 }
 
 static void copy_settings(struct conf_webhooks *to, const struct conf_webhooks *from)
@@ -180,6 +214,7 @@ int call_start(struct caller *c, const struct call_spec *spec, void *owner, stru
 	call = xcalloc(1, sizeof *call);
 	call->owner = owner;
 	call->keep = spec->settings->call.output_limit;
+	call->keep_heads = spec->keep_heads;
 	copy_settings(&call->settings, spec->settings);
 	call->easy = curl_easy_init();
 	for (h = spec->headers; *h; h++)
@@ -263,6 +298,14 @@ static bool answered_early(const struct call *call, CURLcode code)
 	return code == CURLE_HTTP2_STREAM && call->head_ended && !call->error[0];
 }
 
+static struct buf take(struct buf *b)
+{
+	struct buf taken = *b;
+
+	*b = (struct buf)BUF_INIT;
+	return taken;
+}
+
 static void describe_end(struct call *call, CURLcode code, struct call_end *out)
 {
 	curl_off_t retry_after_s = 0;
@@ -279,8 +322,10 @@ static void describe_end(struct call *call, CURLcode code, struct call_end *out)
 	out->tls_ms = read_ms(call->easy, CURLINFO_APPCONNECT_TIME_T);
 	out->duration_ms = read_ms(call->easy, CURLINFO_TOTAL_TIME_T);
 	out->answer_cut = call->body_bytes > call->answer.len;
-	out->answer = call->answer;
-	call->answer = (struct buf)BUF_INIT;
+	out->answer = take(&call->answer);
+	out->request_head = take(&call->request_head);
+	out->answer_head = take(&call->answer_head);
+	out->answer_head_cut = call->answer_head_cut;
 	if (code != CURLE_OK && !call->read_enough && !answered_early(call, code)) {
 		describe_error(call, code, out);
 	} else if (!call->head_ended) {

@@ -14,12 +14,14 @@
 #include "lib/conf/conf.h"
 
 #define CALL_ANSWER_READ (64 * 1024)  /* bytes of an answer's body that are read at most, and of its headers */
+#define CALL_HEAD_KEPT (8 * 1024)     /* bytes of its headers that are kept at most */
 
 struct call_spec {
 	const char *url;
 	const char *const *headers; /* "Name: value", NULL at the end */
 	const void *body;           /* must live until the call has ended; NULL: a HEAD request, on a new connection */
 	size_t body_len;
+	bool keep_heads; /* of the request and of the answer */
 	const struct conf_webhooks *settings; /* used during call_start() only; what the guard needs is copied */
 };
 
@@ -30,6 +32,10 @@ struct call_end {
 	struct buf message;     /* about that, for people; release with buf_free() */
 	struct buf answer;      /* the first bytes of its body; release with buf_free() */
 	bool answer_cut;
+	/* Where they are kept: start line and headers as they were sent and came, whole lines; release with buf_free(). Empty
+	 * where nothing was. Of several answers to one request the last one's. */
+	struct buf request_head, answer_head;
+	bool answer_head_cut;
 	int64_t retry_after_ms; /* what the answer's Retry-After asks for (RFC 9110, section 10.2.3); 0: nothing */
 	int64_t dns_ms, connect_ms, tls_ms, duration_ms; /* since the start of the call, each; 0: did not come so far */
 };

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/delivery/schedule.h"
 #include "lib/delivery/webhook.h"
+#include "lib/store/exchanges.h"
 
 /* How long a receiver may put us off. */
 #define RETRY_AFTER_MAX_MS (INT64_C(24) * 3600 * 1000)
@@ -109,6 +110,19 @@ static enum store_status record_one(struct dispatcher *d, const struct run *r, s
 	return STORE_OK;
 }
 
+/* With the attempt ATTEMPT_SEQ, where something is kept. */
+static enum store_status record_exchange(struct dispatcher *d, const struct run *r, int64_t attempt_seq)
+{
+	const struct store_exchange e = {
+		.request_head = buf_str(&r->request_head), .answer_head = buf_str(&r->answer_head),
+		.answer_head_cut = r->answer_head_cut,
+	};
+
+	if (attempt_seq == 0 || (r->request_head.len == 0 && r->answer_head.len == 0))
+		return STORE_OK;
+	return store_put_exchange(d->store, attempt_seq, &e);
+}
+
 enum store_status record_run(struct dispatcher *d, struct run *r)
 {
 	struct store_attempt a = {
@@ -133,6 +147,8 @@ enum store_status record_run(struct dispatcher *d, struct run *r)
 	a.next_state = r->next_state;
 	for (i = 0; status == STORE_OK && i < r->n; i++)
 		status = record_one(d, r, &a, i, &output_in);
+	if (status == STORE_OK)
+		status = record_exchange(d, r, output_in);
 	/* A test says nothing of the deliveries: it neither switches a webhook off nor clears its record. */
 	if (status == STORE_OK && r->target->webhook && !r->test)
 		status = webhook_note(d, r);

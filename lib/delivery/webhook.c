@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
+#include "lib/delivery/head.h"
 #include "lib/delivery/probe.h"
 #include "lib/event/signature.h"
 #include "lib/event/standard.h"
@@ -52,12 +53,18 @@ static void make_headers(const struct run *r, char *headers[HEADERS])
 	headers[n] = NULL;
 }
 
+/* Does the webhook want to have kept what is said in each of its attempts? */
+static bool wants_detail(const struct run *r)
+{
+	return r->webhook.debug || r->webhook.detailed;
+}
+
 static int begin_call(struct dispatcher *d, struct run *r, struct buf *err)
 {
 	char *headers[HEADERS];
 	struct call_spec spec = {
 		.url = r->webhook.url, .headers = (const char *const *)headers, .settings = &d->conf->webhooks,
-		.body = r->claims[0].body, .body_len = r->claims[0].body_len,
+		.body = r->claims[0].body, .body_len = r->claims[0].body_len, .keep_heads = wants_detail(r),
 	};
 	size_t i;
 	int result;
@@ -102,6 +109,24 @@ static struct run *next_ended(struct dispatcher *d, struct call_end *end)
 	return owner;
 }
 
+/* Takes what is kept of END; releases the rest. */
+static void keep(struct run *r, struct call_end *end)
+{
+	/* Of a success nobody needs to see more, but for who makes a test or looks for something. */
+	if (r->outcome.kind == OUTCOME_SUCCESS && !r->test && !wants_detail(r)) {
+		buf_free(&end->answer);
+	} else {
+		r->exit.output = end->answer;
+		r->exit.output_cut = end->answer_cut;
+	}
+	head_mask(&end->request_head, &r->request_head);
+	head_mask(&end->answer_head, &r->answer_head);
+	r->answer_head_cut = end->answer_head_cut;
+	buf_free(&end->request_head);
+	buf_free(&end->answer_head);
+	buf_free(&end->message);
+}
+
 struct run *webhook_next_ended(struct dispatcher *d)
 {
 	struct call_end end;
@@ -113,14 +138,7 @@ struct run *webhook_next_ended(struct dispatcher *d)
 	r->exit.duration_ms = end.duration_ms;
 	r->status_code = end.status;
 	r->retry_after_ms = end.status == 429 || end.status == 503 ? end.retry_after_ms : 0;
-	/* Of a success nobody needs to see more, but for who makes a test. */
-	if (r->outcome.kind == OUTCOME_SUCCESS && !r->test) {
-		buf_free(&end.answer);
-	} else {
-		r->exit.output = end.answer;
-		r->exit.output_cut = end.answer_cut;
-	}
-	buf_free(&end.message);
+	keep(r, &end);
 	return r;
 }
 

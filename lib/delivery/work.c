@@ -24,6 +24,8 @@ static void run_free(struct run *r)
 	free(r->claims);
 	store_webhook_free(&r->webhook);
 	buf_free(&r->exit.output);
+	buf_free(&r->request_head);
+	buf_free(&r->answer_head);
 	buf_free(&r->outcome.message);
 	free(r);
 }

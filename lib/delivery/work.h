@@ -20,6 +20,8 @@ struct run {
 	struct store_webhook webhook; /* as it was when it was claimed; empty for a handler, or where it is gone */
 	int status_code;              /* of HTTP; 0: none */
 	int64_t retry_after_ms;       /* not before, says who was called */
+	struct buf request_head, answer_head; /* what is kept of them, see head.h; empty: nothing */
+	bool answer_head_cut;
 	bool ahead;          /* claimed before there was a slot for it */
 	bool test;
 	int64_t started_ms;  /* wall clock */

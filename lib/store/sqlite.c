@@ -218,6 +218,15 @@ static const char *const migrations[] = {
 	 "CREATE INDEX invitation_org ON invitation (org, id);"
 	 "CREATE INDEX invitation_email ON invitation (org, email, id);"
 	 "CREATE INDEX invitation_expires ON invitation (expires_ms);"),
+
+	/* How much of its calls a webhook wants kept, and that (exchanges.h). */
+	("ALTER TABLE webhook ADD COLUMN debug INTEGER NOT NULL DEFAULT 0;"
+	 "ALTER TABLE webhook ADD COLUMN detailed INTEGER NOT NULL DEFAULT 0;"
+	 "CREATE TABLE exchange ("
+	 "  attempt_seq INTEGER PRIMARY KEY,"
+	 "  request_head TEXT NOT NULL,"
+	 "  answer_head TEXT NOT NULL,"
+	 "  answer_head_cut INTEGER NOT NULL);"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

@@ -101,6 +101,9 @@ enum store_status sqlite_prune_answers(struct store *s, int64_t now_ms, bool *mo
 /* Remove some of the invitations that expired before BEFORE_MS. *MORE as above. */
 enum store_status sqlite_prune_invitations(struct store *s, int64_t before_ms, bool *more);
 
+/* Remove what was said in the attempts of an event; before these. */
+enum store_status sqlite_remove_exchanges(struct store *s, int64_t event_seq);
+
 /* Count an attempt, and the end of a delivery where STATE is "success" or "failed". Written with
  * sqlite_flush_tally() at the latest. */
 enum store_status sqlite_tally_attempt(struct store *s, int64_t target, int64_t ended_ms, int64_t duration_ms,

@@ -224,6 +224,9 @@ static int list_attempt(void *ctx, sqlite3_stmt *stmt)
 		.output_cut = sqlite3_column_int(stmt, 14),
 		.status_code = sqlite3_column_int(stmt, 15),
 		.test = sqlite3_column_int(stmt, 16),
+		.request_head = text(stmt, 17),
+		.answer_head = text(stmt, 18),
+		.answer_head_cut = sqlite3_column_int(stmt, 19),
 	};
 
 	return l->attempt(l->ctx, &row);
@@ -238,8 +241,9 @@ enum store_status store_list_attempts(struct store *s, const struct store_filter
 	buf_adds(&q.sql,
 	         "SELECT a.seq, d.id, e.id, e.event, t.name, a.attempt, a.started_ms, a.duration_ms, a.outcome,"
 	         " a.error_code, a.error_message, a.exit_code, a.signal, coalesce(o.output, a.output), a.output_cut,"
-	         " a.status_code, d.test"
+	         " a.status_code, d.test, x.request_head, x.answer_head, x.answer_head_cut"
 	         " FROM attempt a LEFT JOIN attempt o ON o.seq = a.output_of AND a.output_of <> 0"
+	         " LEFT JOIN exchange x ON x.attempt_seq = a.seq"
 	         " JOIN delivery d ON d.seq = a.delivery_seq"
 	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
 	add_text(&q, "e.org IN ('', ?)", f->org);

@@ -258,7 +258,7 @@ static enum store_status remove_event(struct store *s, int64_t event_seq)
 		sqlite_prepare(s, "DELETE FROM delivery WHERE event_seq = ?1"),
 		sqlite_prepare(s, "DELETE FROM event WHERE seq = ?1"),
 	};
-	enum store_status status = STORE_OK;
+	enum store_status status = sqlite_remove_exchanges(s, event_seq);
 	size_t i;
 
 	for (i = 0; status == STORE_OK && i < sizeof steps / sizeof steps[0]; i++) {

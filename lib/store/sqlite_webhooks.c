@@ -30,7 +30,8 @@ void store_webhook_free(struct store_webhook *w)
 }
 
 #define SELECT_WEBHOOK \
-	"SELECT id, url, description, events, active, inactive_reason, created_ms, updated_ms, org FROM webhook" \
+	"SELECT id, url, description, events, active, inactive_reason, created_ms, updated_ms, org, debug, detailed" \
+	" FROM webhook" \
 	" WHERE (?1 = '' OR org = ?1)"
 
 static void read_webhook(sqlite3_stmt *stmt, struct store_webhook *out)
@@ -45,6 +46,8 @@ static void read_webhook(sqlite3_stmt *stmt, struct store_webhook *out)
 	out->created_ms = sqlite3_column_int64(stmt, 6);
 	out->updated_ms = sqlite3_column_int64(stmt, 7);
 	out->org = sqlite_copy_text(stmt, 8);
+	out->debug = sqlite3_column_int(stmt, 9);
+	out->detailed = sqlite3_column_int(stmt, 10);
 }
 
 static enum store_status read_secrets(struct store *s, int64_t now_ms, struct store_webhook *w)
@@ -142,8 +145,8 @@ static enum store_status put_secret(struct store *s, const char *id, const char 
 static enum store_status insert_webhook(struct store *s, const struct store_webhook *w)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"INSERT INTO webhook (id, url, description, events, active, created_ms, updated_ms, org)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)");
+		"INSERT INTO webhook (id, url, description, events, active, created_ms, updated_ms, org, debug, detailed)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)");
 
 	sqlite_bind_text(stmt, 1, w->id);
 	sqlite_bind_text(stmt, 2, w->url);
@@ -152,6 +155,8 @@ static enum store_status insert_webhook(struct store *s, const struct store_webh
 	sqlite3_bind_int(stmt, 5, w->active);
 	sqlite3_bind_int64(stmt, 6, w->created_ms);
 	sqlite_bind_text(stmt, 7, w->org ? w->org : STORE_DEFAULT_ORG);
+	sqlite3_bind_int(stmt, 8, w->debug);
+	sqlite3_bind_int(stmt, 9, w->detailed);
 	return sqlite_run(s, stmt);
 }
 
@@ -173,7 +178,7 @@ enum store_status store_put_webhook(struct store *s, struct store_webhook *w, co
 enum store_status store_change_webhook(struct store *s, const struct store_webhook *w, int64_t now_ms)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"UPDATE webhook SET url = ?2, description = ?3, events = ?4, updated_ms = ?6,"
+		"UPDATE webhook SET url = ?2, description = ?3, events = ?4, updated_ms = ?6, debug = ?7, detailed = ?8,"
 		" failures = CASE WHEN active = ?5 THEN failures ELSE 0 END,"
 		" failing_since_ms = CASE WHEN active = ?5 THEN failing_since_ms ELSE 0 END,"
 		" inactive_reason = CASE WHEN active = ?5 THEN inactive_reason ELSE '' END, active = ?5 WHERE id = ?1");
@@ -184,6 +189,8 @@ enum store_status store_change_webhook(struct store *s, const struct store_webho
 	sqlite_bind_text(stmt, 4, w->events);
 	sqlite3_bind_int(stmt, 5, w->active);
 	sqlite3_bind_int64(stmt, 6, now_ms);
+	sqlite3_bind_int(stmt, 7, w->debug);
+	sqlite3_bind_int(stmt, 8, w->detailed);
 	return sqlite_change(s, stmt);
 }
 

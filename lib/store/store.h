@@ -208,6 +208,8 @@ struct store_attempt_row {
 	const char *output;
 	size_t output_len;
 	bool output_cut, test;
+	const char *request_head, *answer_head; /* what was said, see exchanges.h; NULL or "": not kept */
+	bool answer_head_cut;
 };
 
 /* What became of an event, in one word: new, waiting, failed, success, unhandled or canceled. */

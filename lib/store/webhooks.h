@@ -19,6 +19,7 @@ struct store_webhook {
 	char *url, *description;
 	char *events; /* names with one blank between them, or "*" */
 	bool active;
+	bool debug, detailed; /* log level: either keeps request and answer of each attempt, see exchanges.h */
 	char *inactive_reason; /* "" where active, or where somebody switched it off; "gone": it answered 410;
 	                        * "failing": nothing but failures for days */
 	int64_t created_ms, updated_ms;
@@ -36,7 +37,7 @@ enum store_status store_put_webhook(struct store *s, struct store_webhook *w, co
 enum store_status store_get_webhook(struct store *s, const char *org, const char *id, int64_t now_ms,
                                     struct store_webhook *out);
 
-/* Write url, description, events and active. Whoever switches it on again gives it a new start. */
+/* Write url, description, events, active, debug and detailed. Whoever switches it on again gives it a new start. */
 enum store_status store_change_webhook(struct store *s, const struct store_webhook *w, int64_t now_ms);
 
 /* Remove it; what waits for it becomes canceled, *CANCELED counts that. What it did before stays in the logs. */

@@ -29,8 +29,8 @@ LOCAL = {**OFF, "webhooks": {**OPEN, "retry_schedule": "1h"}}
 ONCE = {**OFF, "webhooks": {**OPEN, "retry_schedule": ""}}
 URL = "https://example.com/hooks"
 ID = "wh_01kb2x3y4z5a6b7c8d9e0f1g2h"  # nobody's
-FIELDS = {"id", "kind", "url", "events", "active", "inactive_reason", "description", "secrets", "created_at",
-          "updated_at"}
+FIELDS = {"id", "kind", "url", "events", "active", "inactive_reason", "debug", "logLevel", "description", "secrets",
+          "created_at", "updated_at"}
 NASTY = "a\x1b[2Jb\x07\u202ec\nd\x7f"
 WHEN = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
