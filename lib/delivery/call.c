@@ -10,6 +10,7 @@
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/guard.h"
+#include "lib/delivery/kept.h"
 
 /* Kept for the next call, at most. By itself libcurl keeps four for each call that is under way at the moment, and so
  * closes most of them whenever there is a lull. */
@@ -27,12 +28,15 @@ struct call {
 	size_t keep, header_bytes, body_bytes;
 	bool read_enough, head_ended, headers_too_large;
 	bool keep_heads, answer_head_cut;
+	struct kept *kept; /* the caller's */
+	bool stale;        /* no request was sent: the connection that was kept for it was none to be used */
 };
 
 struct caller {
 	CURLM *multi;
 	struct call *calls;
 	size_t in_flight;
+	struct kept kept;
 	int64_t anew_ms; /* clock_mono_ms(): connections from before are not to be used any more; 0: all are */
 };
 
@@ -72,6 +76,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 {
 	struct call *call = ctx;
 	struct address address;
+	curl_socket_t fd;
 
 	(void)purpose;
 	buf_reset(&call->refused);
@@ -81,7 +86,20 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 	}
 	if (!guard_allows(&call->settings, &address, &call->refused))
 		return CURL_SOCKET_BAD;
-	return socket(target->family, target->socktype | SOCK_CLOEXEC, target->protocol);
+	fd = socket(target->family, target->socktype | SOCK_CLOEXEC, target->protocol);
+	if (fd >= 0)
+		kept_note_opened(call->kept, fd);
+	return fd;
+}
+
+/* Connected, and about to send the request. */
+static int before_request(void *ctx, char *peer, char *local, int peer_port, int local_port)
+{
+	struct call *call = ctx;
+
+	(void)local;
+	call->stale = kept_is_stale(call->kept, peer, peer_port, local_port);
+	return call->stale ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 /* The request as it goes out. Once more from its start, where a kept connection turns out to be closed. */
@@ -167,6 +185,8 @@ static void set_options(struct call *call, const struct call_spec *spec)
 	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 16384L);
 	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, call);
+	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, before_request);
+	curl_easy_setopt(e, CURLOPT_PREREQDATA, call);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, call);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
@@ -213,6 +233,7 @@ int call_start(struct caller *c, const struct call_spec *spec, void *owner, stru
 	}
 	call = xcalloc(1, sizeof *call);
 	call->owner = owner;
+	call->kept = &c->kept;
 	call->keep = spec->settings->call.output_limit;
 	call->keep_heads = spec->keep_heads;
 	copy_settings(&call->settings, spec->settings);
@@ -335,6 +356,26 @@ static void describe_end(struct call *call, CURLcode code, struct call_end *out)
 	}
 }
 
+static void note_answered(struct kept *kept, CURL *easy)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD; /* stays so where the connection was closed */
+	long version = 0;
+
+	curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &fd);
+	curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
+	if (fd != CURL_SOCKET_BAD && version < CURL_HTTP_VERSION_2_0)
+		kept_note_answered(kept, fd);
+}
+
+/* Once more from the start, on a new connection. libcurl has closed the one that it had chosen. */
+static bool begin_anew(struct caller *c, struct call *call)
+{
+	call->stale = false;
+	curl_multi_remove_handle(c->multi, call->easy);
+	curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
+	return curl_multi_add_handle(c->multi, call->easy) == CURLM_OK;
+}
+
 static CURLMsg *next_message(struct caller *c)
 {
 	CURLMsg *message;
@@ -344,6 +385,20 @@ static CURLMsg *next_message(struct caller *c)
 		message = curl_multi_info_read(c->multi, &left);
 	} while (message && message->msg != CURLMSG_DONE);
 	return message;
+}
+
+static struct call *next_ended(struct caller *c, CURLcode *code)
+{
+	struct call *call = NULL;
+	CURLMsg *message;
+
+	while ((message = next_message(c))) {
+		*code = message->data.result; /* gone with the handle */
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
+		if (!call->stale || !begin_anew(c, call))
+			return call;
+	}
+	return NULL;
 }
 
 static void forget(struct caller *c, struct call *call)
@@ -360,20 +415,18 @@ static void forget(struct caller *c, struct call *call)
 
 void *caller_next_ended(struct caller *c, struct call_end *out)
 {
-	CURLMsg *message = next_message(c);
-	struct call *call = NULL;
-	CURLcode code;
+	CURLcode code = CURLE_OK;
+	struct call *call = next_ended(c, &code);
 	void *owner;
 	int running;
 
-	if (!message && c->in_flight > 0) {
+	if (!call && c->in_flight > 0) {
 		curl_multi_perform(c->multi, &running);
-		message = next_message(c);
+		call = next_ended(c, &code);
 	}
-	if (!message)
+	if (!call)
 		return NULL;
-	code = message->data.result; /* gone with the handle */
-	curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&call);
+	note_answered(&c->kept, call->easy);
 	describe_end(call, code, out);
 	owner = call->owner;
 	forget(c, call);
@@ -416,5 +469,6 @@ void caller_free(struct caller *c)
 	while (c->calls)
 		forget(c, c->calls);
 	curl_multi_cleanup(c->multi);
+	kept_free(&c->kept);
 	free(c);
 }
