@@ -45,23 +45,27 @@ static void load_parser(void)
 	parser_loaded = library != NULL;
 }
 
+static bool is_plain(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text <= ' ' || (unsigned char)*text >= 0x7f)
+			return false;
+	return true;
+}
+
 /* Bytes that a URL can't have (RFC 3986, section 2): people paste line ends, blanks and letters of their own. */
 static int check_bytes(const char *url, struct buf *err)
 {
-	const unsigned char *p = (const unsigned char *)url;
 	size_t len = strlen(url);
 
 	if (len == 0 || len > URL_MAX) {
 		buf_addf(err, "wants 1 to %d bytes", URL_MAX);
 		return -1;
 	}
-	for (; *p; p++) {
-		if (*p <= ' ' || *p == 0x7f || *p > 0x7e) {
-			buf_adds(err, "wants ASCII characters without blanks: others are written as %20, names of hosts in Punycode (xn--)");
-			return -1;
-		}
-	}
-	return 0;
+	if (is_plain(url))
+		return 0;
+	buf_adds(err, "wants ASCII characters without blanks: others are written as %20, names of hosts in Punycode (xn--)");
+	return -1;
 }
 
 static char *part(CURLU *u, CURLUPart what)
@@ -147,6 +151,9 @@ static int check_host(CURLU *u, const struct conf_webhooks *settings, struct buf
 	}
 	if (len == 0) {
 		buf_adds(err, "wants the name of a host");
+		result = -1;
+	} else if (!is_plain(host)) { /* libcurl has decoded what was written as %84 */
+		buf_adds(err, "wants the name of the host in ASCII, in Punycode (xn--) where it needs that");
 		result = -1;
 	} else if (parse_host(host + first, &address) == 0 && !guard_allows(settings, &address, err)) {
 		result = -1;

@@ -47,51 +47,6 @@ static int each_record(const uint8_t *data, size_t len, int (*fn)(void *ctx, con
 	return result;
 }
 
-enum stage { EXPECT_BEGIN, EXPECT_PARAMS, EXPECT_STDIN };
-
-struct progress {
-	enum stage expect;
-	unsigned request_id;
-};
-
-/* How far a request has come, record by record. Records of another request would be passed over by libfcgi, which
- * then waits for those of its own. */
-static int follow(void *ctx, const struct record *r)
-{
-	struct progress *p = ctx;
-
-	if (r->request_id == FCGI_NULL_REQUEST_ID)
-		return 0; /* a management record; libfcgi answers it */
-	if (p->expect != EXPECT_BEGIN && r->request_id != p->request_id)
-		return -1;
-	switch (p->expect) {
-	case EXPECT_BEGIN:
-		if (r->type != FCGI_BEGIN_REQUEST || r->content_len != sizeof(FCGI_BeginRequestBody))
-			return -1;
-		p->expect = EXPECT_PARAMS;
-		p->request_id = r->request_id;
-		return 0;
-	case EXPECT_PARAMS:
-		if (r->type != FCGI_PARAMS)
-			return -1;
-		if (r->content_len == 0)
-			p->expect = EXPECT_STDIN;
-		return 0;
-	case EXPECT_STDIN:
-		break;
-	}
-	if (r->type != FCGI_STDIN)
-		return -1;
-	return r->content_len == 0;
-}
-
-static int collect_params(void *ctx, const struct record *r)
-{
-	if (r->type == FCGI_PARAMS)
-		buf_add(ctx, r->content, r->content_len);
-	return 0;
-}
-
 /* One length of a name-value pair (section 3.4) at *P. */
 static bool take_length(const uint8_t **p, const uint8_t *end, size_t *len)
 {
@@ -118,34 +73,85 @@ static uint64_t parse_number(const uint8_t *p, size_t len)
 	return n;
 }
 
-static uint64_t find_content_length(const uint8_t *p, size_t len)
+/* Walk through the parameters. False where a pair says that it is longer than they are: libfcgi allocates what it
+ * says, and without Debian's correction writes beyond that (CVE-2025-23016). */
+static bool walk_params(const uint8_t *p, size_t len, uint64_t *content_length)
 {
 	static const char wanted[] = "CONTENT_LENGTH";
 	const uint8_t *end = p + len;
 	size_t name_len, value_len;
 
-	while (take_length(&p, end, &name_len) && take_length(&p, end, &value_len)) {
-		if (name_len > (size_t)(end - p) || value_len > (size_t)(end - p) - name_len)
-			break;
+	*content_length = 0;
+	while (p < end) {
+		if (!take_length(&p, end, &name_len) || !take_length(&p, end, &value_len) || name_len > (size_t)(end - p) ||
+		    value_len > (size_t)(end - p) - name_len)
+			return false;
 		if (name_len == sizeof wanted - 1 && memcmp(p, wanted, name_len) == 0)
-			return parse_number(p + name_len, value_len);
+			*content_length = parse_number(p + name_len, value_len);
 		p += name_len + value_len;
 	}
+	return true;
+}
+
+enum stage { EXPECT_BEGIN, EXPECT_PARAMS, EXPECT_STDIN };
+
+struct progress {
+	enum stage expect;
+	unsigned request_id;
+};
+
+/* How far a request has come, record by record. Records of another request would be passed over by libfcgi, which
+ * then waits for those of its own. */
+static int follow(void *ctx, const struct record *r)
+{
+	struct progress *p = ctx;
+	uint64_t ignored;
+
+	if (r->request_id == FCGI_NULL_REQUEST_ID) /* a management record: libfcgi reads pairs in it, and answers */
+		return walk_params(r->content, r->content_len, &ignored) ? 0 : -1;
+	if (p->expect != EXPECT_BEGIN && r->request_id != p->request_id)
+		return -1;
+	switch (p->expect) {
+	case EXPECT_BEGIN:
+		if (r->type != FCGI_BEGIN_REQUEST || r->content_len != sizeof(FCGI_BeginRequestBody))
+			return -1;
+		p->expect = EXPECT_PARAMS;
+		p->request_id = r->request_id;
+		return 0;
+	case EXPECT_PARAMS:
+		if (r->type != FCGI_PARAMS)
+			return -1;
+		if (r->content_len == 0)
+			p->expect = EXPECT_STDIN;
+		return 0;
+	case EXPECT_STDIN:
+		break;
+	}
+	if (r->type != FCGI_STDIN)
+		return -1;
+	return r->content_len == 0;
+}
+
+static int collect_params(void *ctx, const struct record *r)
+{
+	if (r->type == FCGI_PARAMS && r->request_id != FCGI_NULL_REQUEST_ID)
+		buf_add(ctx, r->content, r->content_len);
 	return 0;
 }
 
 enum peek_state peek_request(const uint8_t *data, size_t len, uint64_t *content_length)
 {
 	struct buf params = BUF_INIT;
+	bool good;
 	struct progress progress = { .expect = EXPECT_BEGIN };
 	int result = each_record(data, len, follow, &progress);
 
-	if (result != 0)
-		return result < 0 ? PEEK_BROKEN : PEEK_WHOLE;
+	if (result < 0)
+		return PEEK_BROKEN;
 	if (progress.expect != EXPECT_STDIN)
 		return PEEK_PARTIAL;
 	each_record(data, len, collect_params, &params);
-	*content_length = find_content_length((const uint8_t *)buf_str(&params), params.len);
+	good = walk_params((const uint8_t *)buf_str(&params), params.len, content_length);
 	buf_free(&params);
-	return PEEK_HEAD;
+	return !good ? PEEK_BROKEN : result > 0 ? PEEK_WHOLE : PEEK_HEAD;
 }

@@ -64,6 +64,8 @@ static void test_refused(void)
 		{ "https://example.com/\x01", "without blanks" },
 		{ "https://b\xc3\xbc" "cher.example/", "Punycode" },
 		{ "https://example.com/\xff", "Punycode" },
+		{ "https://b%C3%BCcher.example/", "Punycode" },
+		{ "https://exam%84ple.com/", "Punycode" },
 		{ "http://example.com/", "[webhooks] allow_http = on" },
 		{ "HTTP://example.com/", "[webhooks] allow_http = on" },
 		{ "ftp://example.com/", "'ftp:'" },
