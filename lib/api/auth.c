@@ -69,6 +69,11 @@ int auth_scope_parse(const char *name, enum auth_scope *out)
 	return -1;
 }
 
+const char *auth_scope_name(enum auth_scope scope)
+{
+	return scopes[scope];
+}
+
 bool auth_org_valid(const char *org)
 {
 	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -78,16 +83,21 @@ bool auth_org_valid(const char *org)
 }
 
 struct search {
-	uint8_t hash[SHA256_BYTES];
+	const uint8_t *hash; /* NULL: the prefix is enough */
 	struct auth_who *who;
 	bool found;
 };
+
+static bool is_meant(const struct search *search, const struct store_key *key)
+{
+	return !search->hash || CRYPTO_memcmp(key->hash, search->hash, SHA256_BYTES) == 0;
+}
 
 static int compare(void *ctx, const struct store_key *key)
 {
 	struct search *search = ctx;
 
-	if (key->revoked_ms == 0 && CRYPTO_memcmp(key->hash, search->hash, SHA256_BYTES) == 0 && auth_org_valid(key->org) &&
+	if (key->revoked_ms == 0 && is_meant(search, key) && auth_org_valid(key->org) &&
 	    auth_scope_parse(key->scope, &search->who->scope) == 0) {
 		memcpy(search->who->org, key->org, strlen(key->org) + 1);
 		search->found = true;
@@ -95,15 +105,30 @@ static int compare(void *ctx, const struct store_key *key)
 	return 0;
 }
 
+static enum store_status find(struct store *s, const uint8_t *hash, struct auth_who *out)
+{
+	struct search search = { .hash = hash, .who = out };
+	enum store_status status = store_list_keys(s, out->prefix, compare, &search);
+
+	return status == STORE_OK && !search.found ? STORE_NOT_FOUND : status;
+}
+
 enum store_status auth_find(struct store *s, const char *key, struct auth_who *out)
 {
-	struct search search = { .who = out };
-	enum store_status status;
+	uint8_t hash[SHA256_BYTES];
 
 	memset(out, 0, sizeof *out);
 	if (!auth_key_prefix(key, out->prefix))
 		return STORE_NOT_FOUND;
-	bytes_sha256(key, strlen(key), search.hash);
-	status = store_list_keys(s, out->prefix, compare, &search);
-	return status == STORE_OK && !search.found ? STORE_NOT_FOUND : status;
+	bytes_sha256(key, strlen(key), hash);
+	return find(s, hash, out);
+}
+
+enum store_status auth_find_prefix(struct store *s, const char *prefix, struct auth_who *out)
+{
+	memset(out, 0, sizeof *out);
+	if (!auth_prefix_valid(prefix))
+		return STORE_NOT_FOUND;
+	memcpy(out->prefix, prefix, strlen(prefix));
+	return find(s, NULL, out);
 }

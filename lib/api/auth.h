@@ -30,7 +30,11 @@ bool auth_prefix_valid(const char *prefix);
  * the first difference is. */
 enum store_status auth_find(struct store *s, const char *key, struct auth_who *out);
 
+/* The same by its public prefix alone, for who has shown the whole key before. */
+enum store_status auth_find_prefix(struct store *s, const char *prefix, struct auth_who *out);
+
 int auth_scope_parse(const char *name, enum auth_scope *out); /* "read" "write" "admin"; 0 or -1 */
+const char *auth_scope_name(enum auth_scope scope);
 
 /* A label that can be shown and typed: [A-Za-z0-9._-], 1 to AUTH_ORG_MAX. */
 bool auth_org_valid(const char *org);

@@ -16,7 +16,7 @@ struct input_candidate {
 };
 
 struct input {
-	const char *url, *description, *secret, *log_level;
+	const char *url, *description, *secret, *log_level, *key;
 	struct json_object *events; /* an array of names without repetition, or of "*" alone */
 	struct json_object *test_data, *data;
 	int active, debug, preview; /* -1: not said */

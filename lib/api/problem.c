@@ -5,6 +5,7 @@ static const struct problem problems[] = {
 	[PROBLEM_UNAUTHORIZED] = { 401, "Unauthorized", "unauthorized",
 	                           "This needs an API key, as X-Ntrvsta-Api-Key or Authorization: Bearer" },
 	[PROBLEM_FORBIDDEN] = { 403, "Forbidden", "forbidden", "The scope of this API key is too small" },
+	[PROBLEM_CSRF] = { 403, "Forbidden", "csrf", "This needs the session's csrf as X-CSRF-Token, and a page of this origin" },
 	[PROBLEM_NOT_FOUND] = { 404, "Not Found", "not_found", "There is nothing here by this name" },
 	[PROBLEM_METHOD_NOT_ALLOWED] = { 405, "Method Not Allowed", "method_not_allowed",
 	                                 "This path does not take this method" },

@@ -227,6 +227,14 @@ static const char *const migrations[] = {
 	 "  request_head TEXT NOT NULL,"
 	 "  answer_head TEXT NOT NULL,"
 	 "  answer_head_cut INTEGER NOT NULL);"),
+
+	/* Sessions of the dashboard (sessions.h). */
+	("CREATE TABLE session ("
+	 "  hash BLOB PRIMARY KEY,"
+	 "  key_prefix TEXT NOT NULL,"
+	 "  csrf TEXT NOT NULL,"
+	 "  created_ms INTEGER NOT NULL,"
+	 "  expires_ms INTEGER NOT NULL) WITHOUT ROWID;"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 
