@@ -63,6 +63,7 @@ struct conf {
 	char *web_base;           /* "" or "/prefix", no slash at the end */
 	unsigned web_threads;
 	bool web_api;             /* serve the management API */
+	bool web_dashboard;       /* and the dashboard, which needs it */
 	int64_t web_rate_per_hour; /* for each client address; 0: off */
 	int64_t web_refused_per_hour; /* of it, with a wrong signature or key; 0: off */
 	struct address_blocks web_trusted_proxies; /* whose X-Forwarded-For counts */

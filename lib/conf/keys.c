@@ -419,6 +419,8 @@ const struct conf_key conf_keys[] = {
 	  parse_count, CONF(web_threads) },
 	{ "web", "api", "on", "off: no management API; it needs a key, see `ntrvsta keys`",
 	  parse_switch, CONF(web_api) },
+	{ "web", "dashboard", "on", "off: no dashboard; it works over the API",
+	  parse_switch, CONF(web_dashboard) },
 	{ "web", "rate_limit", "200/s", "for each client address; burst = twice that; 0 = off",
 	  parse_rate, CONF(web_rate_per_hour) },
 	{ "web", "refused_limit", "10/s", "the same for calls with a wrong signature or key; right ones pass; 0 = off",

@@ -30,6 +30,8 @@ static void forget_keys(void *ctx)
 	(void)ctx;
 	unsetenv("HTTP_X_NTRVSTA_API_KEY");
 	unsetenv("HTTP_AUTHORIZATION");
+	unsetenv("HTTP_COOKIE");
+	unsetenv("HTTP_X_CSRF_TOKEN");
 }
 
 int server_run_cgi(struct conf *conf)

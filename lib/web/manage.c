@@ -1,14 +1,18 @@
 #include "lib/web/manage.h"
 
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "lib/api/api.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
+#include "lib/web/caller.h"
+#include "lib/web/dashboard.h"
 
 static const char health_path[] = "/healthz";
+
+#define SIGN_IN_MAX 4096 /* bytes of a body that holds a key */
 
 static const char *or_empty(const char *s)
 {
@@ -17,12 +21,14 @@ static const char *or_empty(const char *s)
 
 /* --- the path ------------------------------------------------------------------------------ */
 
-/* Is PATH, without LEN bytes of PREFIX in front and one slash at the end, ours? */
+/* Is PATH, without LEN bytes of PREFIX in front, ours? One slash at the end makes no difference but to the dashboard. */
 static bool behind(const struct conf *conf, const char *prefix, size_t len, const char *path, struct buf *out)
 {
 	buf_reset(out);
 	if (strncmp(path, prefix, len) == 0)
 		buf_adds(out, path + len);
+	if (dashboard_owns(conf, buf_str(out)))
+		return true;
 	if (out->len > 1 && out->data[out->len - 1] == '/')
 		out->data[--out->len] = '\0';
 	return strcmp(buf_str(out), health_path) == 0 || (conf->web_api && api_owns(buf_str(out)));
@@ -69,41 +75,6 @@ bool manage_admit(const struct exchange *x, struct intake_verdict *out)
 	return ours && intake_check_rate(x->conf, x->limiter, &x->head, out);
 }
 
-/* --- who asks ------------------------------------------------------------------------------ */
-
-/* Apache keeps Authorization from CGI programs unless told otherwise; the other header always comes. */
-static const char *find_key(const struct request *r)
-{
-	static const char scheme[] = "Bearer ";
-	const char *key = request_param(r, "HTTP_X_NTRVSTA_API_KEY"), *authorization = request_param(r, "HTTP_AUTHORIZATION");
-
-	if (key && *key)
-		return key;
-	if (authorization && strncasecmp(authorization, scheme, sizeof scheme - 1) == 0)
-		return authorization + sizeof scheme - 1 + strspn(authorization + sizeof scheme - 1, " ");
-	return NULL;
-}
-
-/* False where nobody may go on: OUT is the answer. */
-static bool find_out_who(const struct exchange *x, struct store *store, struct auth_who *who, struct api_answer *out)
-{
-	const char *key = find_key(&x->request);
-	enum store_status status;
-
-	if (!store) {
-		api_refuse(out, PROBLEM_STORE_UNAVAILABLE, NULL);
-		return false;
-	}
-	status = key ? auth_find(store, key, who) : STORE_NOT_FOUND;
-	if (status == STORE_OK)
-		return true;
-	if (status != STORE_NOT_FOUND)
-		log_error("store: %s", store_error(store));
-	api_refuse(out, status == STORE_NOT_FOUND ? PROBLEM_UNAUTHORIZED : PROBLEM_STORE_UNAVAILABLE,
-	           key && status == STORE_NOT_FOUND ? "There is no such API key, or it was revoked" : NULL);
-	return false;
-}
-
 /* --- the answer ---------------------------------------------------------------------------- */
 
 static void log_answer(const struct exchange *x, const struct auth_who *who, const struct api_answer *a)
@@ -118,6 +89,13 @@ static void log_answer(const struct exchange *x, const struct auth_who *who, con
 		          who->prefix[0] ? who->prefix : "-", or_empty(x->head.method), script, info);
 }
 
+static void finish(struct exchange *x)
+{
+	intake_release(&x->intake);
+	conf_unref(x->conf);
+	x->conf = NULL;
+}
+
 static void respond(struct exchange *x, const struct auth_who *who, struct api_answer *a)
 {
 	bool head = strcmp(or_empty(x->head.method), "HEAD") == 0;
@@ -125,20 +103,33 @@ static void respond(struct exchange *x, const struct auth_who *who, struct api_a
 	request_respond(&x->request, a->status, a->reason, a->content_type, buf_str(&a->headers), head ? NULL : a->body.data,
 	                a->body.len);
 	log_answer(x, who, a);
-	intake_release(&x->intake);
-	conf_unref(x->conf);
-	x->conf = NULL;
+	finish(x);
 }
 
 /* --- the request --------------------------------------------------------------------------- */
 
+/* What is known of a request while it is served. */
+struct call {
+	struct exchange *x;
+	const char *path; /* behind the mount */
+	struct store *store; /* NULL: it could not be opened */
+	void (*read)(void *ctx);
+	void *ctx;
+};
+
+static void body_is_read(const struct call *c)
+{
+	if (c->read)
+		c->read(c->ctx);
+}
+
 /* The body into X->intake, as an event's would be. False where it is refused: OUT is the answer. */
-static bool read_body(struct exchange *x, struct intake_verdict *out)
+static bool read_body(struct exchange *x, size_t max, struct intake_verdict *out)
 {
 	size_t got;
 
 	*out = (struct intake_verdict){ .code = INTAKE_ACCEPTED };
-	intake_check_body(&x->head, API_BODY_MAX, &x->intake.body_len, out);
+	intake_check_body(&x->head, max, &x->intake.body_len, out);
 	if (out->code != INTAKE_ACCEPTED)
 		return false;
 	x->intake.body = xmalloc(x->intake.body_len + 1);
@@ -159,59 +150,112 @@ static bool too_many_wrong(const struct exchange *x, const struct api_answer *a,
 	return out->code == INTAKE_RATE_LIMITED;
 }
 
-static bool serve_api(struct exchange *x, const char *path, struct store *store, void (*read)(void *ctx), void *ctx)
+static struct api_request api_request(const struct call *c)
 {
+	return (struct api_request){
+		.method = or_empty(c->x->head.method), .path = c->path, .query = request_param(&c->x->request, "QUERY_STRING"),
+		.body = c->x->intake.body, .body_len = c->x->intake.body_len,
+		.idempotency_key = request_param(&c->x->request, "HTTP_IDEMPOTENCY_KEY"),
+	};
+}
+
+static bool serve_api(const struct call *c)
+{
+	struct exchange *x = c->x;
 	struct api_answer answer = { 0 };
 	struct auth_who who = { 0 };
 	struct intake_verdict verdict = { 0 };
-	bool known = find_out_who(x, store, &who, &answer), is_read = known && read_body(x, &verdict), new_work;
-	struct api_request r = {
-		.method = or_empty(x->head.method), .path = path, .query = request_param(&x->request, "QUERY_STRING"),
-		.body = x->intake.body, .body_len = x->intake.body_len,
-		.idempotency_key = request_param(&x->request, "HTTP_IDEMPOTENCY_KEY"),
-	};
+	bool sessions = dashboard_owns(x->conf, DASHBOARD_SESSION_PATH);
+	bool known = caller_find(&x->request, or_empty(x->head.method), sessions, c->store, &who, &answer);
+	bool is_read = known && read_body(x, API_BODY_MAX, &verdict), new_work;
+	struct api_request r = api_request(c);
 
-	if (read)
-		read(ctx);
+	body_is_read(c);
 	if (known ? !is_read : too_many_wrong(x, &answer, &verdict)) {
 		exchange_answer(x, &verdict);
 		api_answer_free(&answer);
 		return false;
 	}
 	if (known)
-		api_handle(&r, &who, x->conf, store, &answer);
+		api_handle(&r, &who, x->conf, c->store, &answer);
 	respond(x, &who, &answer);
 	new_work = answer.new_work;
 	api_answer_free(&answer);
 	return new_work;
 }
 
-static bool serve_health(struct exchange *x, struct store *store, void (*read)(void *ctx), void *ctx)
+/* Its key comes in the body: that is read first, and is small. */
+static bool serve_session(const struct call *c)
 {
-	const struct auth_who nobody = { 0 };
+	struct exchange *x = c->x;
 	struct api_answer answer = { 0 };
+	struct auth_who who = { 0 };
+	struct intake_verdict verdict;
+	bool is_read = read_body(x, SIGN_IN_MAX, &verdict);
+	struct api_request r = api_request(c);
 
-	if (read)
-		read(ctx);
-	api_health(or_empty(x->head.method), store, &answer);
-	respond(x, &nobody, &answer);
+	if (is_read)
+		caller_serve_session(&x->request, &r, c->store, &who, &answer);
+	body_is_read(c); /* not before: a CGI call forgets its cookie then */
+	if (is_read && r.body_len > 0)
+		OPENSSL_cleanse(x->intake.body, r.body_len);
+	if (!is_read || (strcmp(r.method, "POST") == 0 && too_many_wrong(x, &answer, &verdict)))
+		exchange_answer(x, &verdict);
+	else
+		respond(x, &who, &answer);
 	api_answer_free(&answer);
 	return false;
 }
 
+static bool serve_dashboard(const struct call *c)
+{
+	body_is_read(c);
+	dashboard_serve(&c->x->request, or_empty(c->x->head.method), c->path);
+	finish(c->x);
+	return false;
+}
+
+static bool serve_health(const struct call *c)
+{
+	const struct auth_who nobody = { 0 };
+	struct api_answer answer = { 0 };
+
+	body_is_read(c);
+	api_health(or_empty(c->x->head.method), c->store, &answer);
+	respond(c->x, &nobody, &answer);
+	api_answer_free(&answer);
+	return false;
+}
+
+static bool serve_with_store(struct call *c, struct stores *stores, bool (*serve)(const struct call *c))
+{
+	char *path = xstrdup(c->x->conf->store_path);
+	bool new_work;
+
+	c->store = stores_take(stores, path);
+	new_work = serve(c);
+	if (c->store)
+		stores_give_back(stores, path, c->store, store_error(c->store)[0] != '\0');
+	free(path);
+	return new_work;
+}
+
 bool manage_serve(struct exchange *x, struct stores *stores, void (*read)(void *ctx), void *ctx)
 {
-	char *store_path = xstrdup(x->conf->store_path);
-	struct store *store = stores_take(stores, store_path);
+	struct call c = { .x = x, .read = read, .ctx = ctx };
 	struct buf path = BUF_INIT;
 	bool new_work;
 
 	find_path(x, &path);
-	new_work = strcmp(buf_str(&path), health_path) == 0 ? serve_health(x, store, read, ctx)
-	                                                    : serve_api(x, buf_str(&path), store, read, ctx);
-	if (store)
-		stores_give_back(stores, store_path, store, store_error(store)[0] != '\0');
+	c.path = buf_str(&path);
+	if (strcmp(c.path, health_path) == 0)
+		new_work = serve_with_store(&c, stores, serve_health);
+	else if (strcmp(c.path, DASHBOARD_SESSION_PATH) == 0)
+		new_work = serve_with_store(&c, stores, serve_session);
+	else if (dashboard_owns(x->conf, c.path))
+		new_work = serve_dashboard(&c);
+	else
+		new_work = serve_with_store(&c, stores, serve_api);
 	buf_free(&path);
-	free(store_path);
 	return new_work;
 }

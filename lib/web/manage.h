@@ -1,4 +1,4 @@
-/* The management API and /healthz over HTTP: who asks, the body, the answer. What they mean is lib/api's.
+/* The management API, the dashboard and /healthz over HTTP: who asks, the body, the answer. What they mean is lib/api's.
  *
  *   exchange_receive()  finds no source for the request
  *   manage_admit()      it is one of these, and may be served

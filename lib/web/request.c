@@ -105,8 +105,8 @@ size_t request_read(struct request *r, void *out, size_t len)
 	return n > 0 ? (size_t)n : 0;
 }
 
-void request_respond(struct request *r, unsigned status, const char *reason, const char *content_type,
-                     const char *headers, const void *body, size_t len)
+static void respond(struct request *r, unsigned status, const char *reason, const char *cache_control,
+                    const char *content_type, const char *headers, const void *body, size_t len)
 {
 	struct buf out = BUF_INIT;
 
@@ -122,7 +122,9 @@ void request_respond(struct request *r, unsigned status, const char *reason, con
 		buf_adds(&out, "\r\nContent-Length: ");
 		buf_addu(&out, len);
 	}
-	buf_adds(&out, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+	buf_adds(&out, "\r\nCache-Control: ");
+	buf_adds(&out, cache_control);
+	buf_adds(&out, "\r\nX-Content-Type-Options: nosniff\r\n");
 	buf_adds(&out, headers ? headers : "");
 	buf_adds(&out, "\r\n");
 	if (content_type && body)
@@ -132,6 +134,18 @@ void request_respond(struct request *r, unsigned status, const char *reason, con
 	else
 		r->failed |= FCGX_PutStr(out.data, (int)out.len, r->fcgx.out) < 0;
 	buf_free(&out);
+}
+
+void request_respond(struct request *r, unsigned status, const char *reason, const char *content_type,
+                     const char *headers, const void *body, size_t len)
+{
+	respond(r, status, reason, "no-store", content_type, headers, body, len);
+}
+
+void request_respond_kept(struct request *r, unsigned status, const char *reason, const char *content_type,
+                          const char *headers, const void *body, size_t len)
+{
+	respond(r, status, reason, "no-cache", content_type, headers, body, len);
 }
 
 /* How long a web server has to hand over a body that nobody wants. */

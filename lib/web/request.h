@@ -51,6 +51,10 @@ enum request_end {
 	                 * closed, else the peer may lose the answer */
 };
 
+/* The same for what a browser may keep, if it asks each time whether that still holds (the above is never kept). */
+void request_respond_kept(struct request *r, unsigned status, const char *reason, const char *content_type,
+                          const char *headers, const void *body, size_t len);
+
 /* Send what is buffered and release everything but, as said, the connection. Discards what is
  * left of the body as far as MAY_READ bytes of it. */
 enum request_end request_finish(struct request *r, size_t may_read, int *fd);

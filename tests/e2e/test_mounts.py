@@ -2,6 +2,8 @@
 """The program under real web servers, mounted by the files in conf/: a signed event, 200, and a handler that
 has written the exact bytes."""
 
+import gzip
+import json
 import os
 import signal
 import sys
@@ -15,7 +17,7 @@ import fastcgi
 import ntrvsta
 import tap
 import webservers
-from ntrvsta import Site, event, sign, wait_for
+from ntrvsta import Site, built_in, event, sign, wait_for
 
 WRITE = 'cat > "$OUT/$NTRVSTA_EVENT_ID.tmp" && mv "$OUT/$NTRVSTA_EVENT_ID.tmp" "$OUT/$NTRVSTA_EVENT_ID"'
 HANDLERS = {"session.completed/10-write": WRITE, "all/20-environment":
@@ -121,6 +123,42 @@ class Mount(unittest.TestCase):
         self.assertEqual((gone.status, gone.body), (204, b""))
         answer = mounted.send("DELETE", path + "/v1/webhooks", None, headers)
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD, POST"))
+
+    def test_dashboard(self):
+        """the dashboard is beside the source: its files as they are, its session where the browser sees the mount"""
+        site, mounted = self.mount()
+        key = site.tool("keys", "create", "--org", "acme", "--scope", "write", "--json")["key"]
+        path = os.path.dirname(mounted.path)
+        page = mounted.send("GET", path + "/dashboard/")
+        if page.status == 404 and not built_in():
+            self.skipTest("built without the dashboard")
+        self.assertEqual(page.status, 200, page)
+        self.assertEqual(page.body, ntrvsta.read_file(os.path.join(ntrvsta.SRCDIR, "dashboard", "index.html")))
+        self.assertIn("frame-ancestors 'none'", page.headers["content-security-policy"])
+        away = mounted.send("GET", path + "/dashboard")
+        self.assertEqual(away.status, 308, away)
+        self.assertIn(away.headers["location"], ("dashboard/", f"http://127.0.0.1:{mounted.port}{path}/dashboard/"))
+        style = mounted.send("GET", path + "/dashboard/style.css", None, {"Accept-Encoding": "gzip"})
+        self.assertEqual(gzip.decompress(style.body), ntrvsta.read_file(os.path.join(ntrvsta.SRCDIR, "dashboard", "style.css")))
+        again = mounted.send("GET", path + "/dashboard/style.css", None, {"Accept-Encoding": "gzip", "If-None-Match": style.headers["etag"]})
+        self.assertEqual((again.status, again.body), (304, b""), again)
+        head = mounted.send("HEAD", path + "/dashboard/")
+        self.assertEqual((head.status, head.body), (200, b""))
+        self.assertEqual(mounted.send("GET", path + "/dashboard/..%2f..%2fntrvsta.conf").status // 100, 4)
+        session, json_type = path + "/dashboard/session", {"Content-Type": "application/json"}
+        answer = mounted.send("POST", session, json.dumps({"key": key}).encode(), json_type)
+        self.assertEqual(answer.status, 200, answer)
+        cookie, *attributes = answer.headers["set-cookie"].split("; ")
+        self.assertEqual(attributes, ["HttpOnly", "SameSite=Strict", "Path=" + path, "Max-Age=43200"])
+        headers = {**json_type, "Cookie": cookie}
+        self.assertEqual(mounted.send("GET", session, None, headers).json, answer.json)
+        hook = b'{"url":"https://a.example.org","events":["*"]}'
+        refused = mounted.send("POST", path + "/v1/webhooks", hook, headers)
+        self.assertEqual((refused.status, refused.code), (403, "csrf"), refused)
+        headers["X-CSRF-Token"] = answer.json["csrf"]
+        self.assertEqual(mounted.send("POST", path + "/v1/webhooks", hook, headers).status, 201)
+        self.assertEqual(mounted.send("DELETE", session, None, headers).status, 204)
+        self.assertEqual(mounted.send("GET", session, None, headers).status, 401)
 
     def test_large_body(self):
         """a body of 900 KB arrives byte for byte"""

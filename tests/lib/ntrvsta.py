@@ -56,6 +56,11 @@ def sanitized():
     return b"__asan_init" in program or b"__tsan_init" in program
 
 
+def built_in():
+    """Were the programs built with the dashboard?"""
+    return b"#define HAVE_DASHBOARD 1" in read_file(os.path.join(BUILDDIR, "config.h"))
+
+
 def event(name="session.completed", **data):
     """The body of an event, as compact JSON."""
     body = {"event": name, "timestamp": "2026-03-15T15:00:00Z", "data": data}

@@ -425,7 +425,7 @@ static const struct refusal refusals[] = {
 	{ SOURCE "[web]\nxyzzy = 1\n", "3:unknown key 'xyzzy' in [web]; ntrvsta.conf(5)" },
 	{ SOURCE "[web]\ntimeout = 1s\n", "3:it belongs to [handlers]" },
 	{ SOURCE "[handler all/a]\ndir = x\npass_env = A\n", "3:belongs to [handlers]|4:belongs to [handlers]" },
-	{ SOURCE "[web]\ndashboard = on\n", "3:unknown key 'dashboard'" },
+	{ SOURCE "[web]\ndashboard = yes\n", "3:wants on or off" },
 	{ SOURCE "[store]\nretain = 30d\n", "3:unknown key 'retain'" },
 	{ SOURCE "[web]\nthreads = 2\n\nthreads = 2\n", "5:'threads' is set at line 3 already" },
 
