@@ -162,6 +162,17 @@ static void check_sources(struct check *c)
 	}
 }
 
+/* Who switched it off knows. */
+static void check_dashboard(struct check *c)
+{
+	const char *why = cli_no_dashboard(c->conf), *path = c->conf->sources[0].path;
+
+	if (why && c->conf->web_dashboard)
+		check_say(c, CHECK_NOTE, "dashboard", "there is none: %s", why);
+	else if (!why)
+		check_say(c, CHECK_OK, "dashboard", "is at %s%.*s/dashboard/", c->conf->web_base, (int)(strrchr(path, '/') - path), path);
+}
+
 /* --- what would run ------------------------------------------------------------------------ */
 
 static struct json_object *handlers_of(const struct conf *conf, const char *event)
@@ -322,6 +333,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		check_log(&c, conf->log_security);
 		check_sources(&c);
 		check_proxies(&c);
+		check_dashboard(&c);
 		check_state(&c);
 		check_handlers(&c);
 		check_webhooks(&c);

@@ -81,6 +81,9 @@ bool cli_read_input(const struct cli *cli, const char *path, struct buf *out); /
  * caller frees it. NULL where none runs. */
 char *cli_serve_url(const struct conf *conf);
 
+/* Why ntrvsta-fcgi serves no dashboard; NULL: it does. */
+const char *cli_no_dashboard(const struct conf *conf);
+
 /* A new signing secret: 32 random bytes in hex. */
 #define CLI_SECRET_SIZE 65
 void cli_make_secret(char out[CLI_SECRET_SIZE]);

@@ -397,10 +397,12 @@ static void stop_both(struct serve *s)
 
 static void say_ready(const struct serve *s)
 {
-	char *url = base_url(s);
+	char *url = base_url(s), *dashboard = NULL;
 	struct json_object *doc, *endpoints;
 	size_t i;
 
+	if (!cli_no_dashboard(s->conf))
+		dashboard = xasprintf("%s%s/dashboard/", url, s->conf->web_base);
 	if (s->cli->json) {
 		doc = json_object_new_object();
 		endpoints = json_object_new_array();
@@ -412,16 +414,21 @@ static void say_ready(const struct serve *s)
 		}
 		json_object_object_add(doc, "url", cli_json_string(url));
 		json_object_object_add(doc, "endpoints", endpoints);
+		json_object_object_add(doc, "dashboard", dashboard ? cli_json_string(dashboard) : NULL);
 		json_object_object_add(doc, "config", cli_json_string(s->conf->path));
 		cli_print_json(doc);
 	} else {
 		for (i = 0; i < s->conf->nsources; i++)
 			printf("Receiving at %s%s%s\n", url, s->conf->web_base, s->conf->sources[i].path);
+		if (dashboard)
+			printf("The dashboard is at %s\n"
+			       "Its key:                  ntrvsta keys create --org default --scope admin\n", dashboard);
 		printf("Try in another terminal:  ntrvsta send session.completed\n"
 		       "and see what came of it:  ntrvsta logs\n"
 		       "Ctrl-C stops.\n");
 	}
 	fflush(stdout); /* nothing more follows */
+	free(dashboard);
 	free(url);
 }
 

@@ -734,6 +734,7 @@ class Serve(Case):
         site = self.site(handlers={"all/x": "cat > $OUT/.body && mv $OUT/.body $OUT/body"})
         with self.serving(site) as (child, doc):
             self.assertEqual(doc["endpoints"], [doc["url"] + ntrvsta.PATH])
+            self.assertEqual(doc["dashboard"], doc["url"] + "/dashboard/" if ntrvsta.built_in() else None)
             sent = site.tool("send", "session.completed", "--json")
             self.assertEqual((sent["status"], sent["accepted"], sent["url"]), (200, 1, doc["endpoints"][0]))
             self.assertEqual(json.loads(site.output("body"))["event"], "session.completed")

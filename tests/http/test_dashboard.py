@@ -211,6 +211,21 @@ class Files(DashboardTest):
         self.send("GET", "/hooks/dashboard/", status=200)
         self.send("GET", "/hooks/webhooks/dashboard/", status=200)
 
+    def test_check(self):
+        """`ntrvsta check` says where it is, or why there is none"""
+        site = self.start()
+
+        def said():
+            found = json.loads(site.tool("check", "--json", check=False).stdout)["findings"]
+            return [(f["level"], f["message"]) for f in found if f["subject"] == "dashboard"]
+        self.assertEqual(said(), [("ok", "is at /webhooks/dashboard/")])
+        site.configure({"web": {"base": "/hooks"}})
+        self.assertEqual(said(), [("ok", "is at /hooks/webhooks/dashboard/")])
+        site.configure({"web": {"api": "off"}})
+        self.assertEqual(said(), [("note", "there is none: it works over the API, and [web] api is off")])
+        site.configure({"web": {"dashboard": "off"}})
+        self.assertEqual(said(), [])
+
     def test_off(self):
         """switched off, or without the API: there is none, and no session counts"""
         site = self.start()
@@ -496,6 +511,9 @@ class Without(DashboardTest):
             self.send("GET", path, status=404, code="not_found")
         self.send("POST", SESSION, {"key": key}, status=404, documented=False)
         self.send("GET", "/v1/webhooks", headers={"X-Ntrvsta-Api-Key": key}, status=200)
+        found = json.loads(self.site.tool("check", "--json", check=False).stdout)["findings"]
+        self.assertEqual([(f["level"], f["message"]) for f in found if f["subject"] == "dashboard"],
+                         [("note", "there is none: ntrvsta-fcgi was built without it")])
 
 
 if __name__ == "__main__":
