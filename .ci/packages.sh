@@ -8,6 +8,8 @@ SERVE_PACKAGES="curl jq lighttpd"
 TEST_PACKAGES="$BUILD_PACKAGES $SERVE_PACKAGES apache2 clang libapache2-mod-fcgid libclang-rt-14-dev
 	binutils libfcgi-bin mandoc nginx-light openssl procps python3 python3-jsonschema python3-prometheus-client python3-yaml shellcheck spawn-fcgi sqlite3
 	strace"
+# Node from elsewhere, which brings npm along, stays: Debian's packages would conflict with it.
+command -v npm >/dev/null || TEST_PACKAGES="$TEST_PACKAGES nodejs npm"
 
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
@@ -46,4 +48,12 @@ install_packages() {
 		as_root rm -f $policy
 	fi
 	return $status
+}
+
+# Once for all builds: the libraries of the dashboard, into dashboard/vendor/. Where they can't be had, configure wants
+# --disable-dashboard.
+fetch_dashboard() {
+	[ -z "$(find dashboard/vendor/licences.txt -newer dashboard/package-lock.json -newer dashboard/fetch 2>/dev/null)" ] || return 0
+	command -v npm >/dev/null || install_packages npm || return 1
+	dashboard/fetch .
 }
