@@ -415,7 +415,7 @@ const struct conf_key conf_keys[] = {
 
 	{ "web", "base", "", "URL prefix in front of every path, when the mount does not reveal it",
 	  parse_base, CONF(web_base) },
-	{ "web", "threads", "8", "workers for the API and for requests that arrive slowly",
+	{ "web", "threads", "8", "workers for API, dashboard and requests that arrive slowly",
 	  parse_count, CONF(web_threads) },
 	{ "web", "api", "on", "off: no management API; it needs a key, see `ntrvsta keys`",
 	  parse_switch, CONF(web_api) },
