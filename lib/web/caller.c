@@ -43,6 +43,15 @@ static bool find_token(const struct request *r, char out[SESSION_TOKEN_SIZE])
 	return false;
 }
 
+bool caller_has_cookie(const struct request *r)
+{
+	char token[SESSION_TOKEN_SIZE];
+	bool found = !find_key(r) && find_token(r, token);
+
+	OPENSSL_cleanse(token, sizeof token);
+	return found;
+}
+
 static bool changes_something(const char *method)
 {
 	return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0;
@@ -109,7 +118,8 @@ bool caller_find(const struct request *r, const char *method, bool sessions, str
 		return check(auth_find(store, key, who), store, "There is no such API key, or it was revoked", out);
 	status = sessions ? find_session(r, store, &session) : STORE_NOT_FOUND;
 	*who = session.who;
-	return check(status, store, NULL, out) && check_origin(r, method, &session, out);
+	return check(status, store, sessions && caller_has_cookie(r) ? "The session has ended" : NULL, out) &&
+	       check_origin(r, method, &session, out);
 }
 
 /* --- signing in and out ------------------------------------------------------------------------ */
@@ -143,13 +153,24 @@ static void set_cookie(const struct request *r, const char *token, int64_t life_
 	buf_addf(&out->headers, "; Max-Age=%lld%s\r\n", (long long)(life_ms / 1000), is_https(r) ? "; Secure" : "");
 }
 
+/* The session of a request that does not sign in: *FOUND. False where it may not go on: OUT is the answer. */
+static bool look_up(const struct request *r, const char *method, struct store *store, struct session *session, bool *found,
+                    struct api_answer *out)
+{
+	enum store_status status = find_session(r, store, session);
+
+	*found = status == STORE_OK;
+	if (*found)
+		return check_origin(r, method, session, out);
+	return status == STORE_NOT_FOUND || check(status, store, NULL, out);
+}
+
 void caller_serve_session(const struct request *r, const struct api_request *api, struct store *store,
                           struct auth_who *who, struct api_answer *out)
 {
-	bool sign_in = strcmp(api->method, "POST") == 0, found;
+	bool sign_in = strcmp(api->method, "POST") == 0, found = false, may;
 	struct session session = { 0 };
 	struct session_made made;
-	enum store_status status;
 
 	if (!store) {
 		api_refuse(out, PROBLEM_STORE_UNAVAILABLE, NULL);
@@ -159,11 +180,9 @@ void caller_serve_session(const struct request *r, const struct api_request *api
 		api_refuse(out, PROBLEM_CSRF, "Only a page of this origin signs in");
 		return;
 	}
-	status = sign_in ? STORE_NOT_FOUND : find_session(r, store, &session);
-	found = status == STORE_OK;
+	may = sign_in || look_up(r, api->method, store, &session, &found, out);
 	*who = session.who;
-	if ((!found && status != STORE_NOT_FOUND && !check(status, store, NULL, out)) ||
-	    (found && !check_origin(r, api->method, &session, out)))
+	if (!may)
 		return;
 	session_handle(api, found ? &session : NULL, store, &made, out);
 	*who = made.who;

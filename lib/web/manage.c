@@ -168,10 +168,12 @@ static bool serve_api(const struct call *c)
 	bool sessions = dashboard_owns(x->conf, DASHBOARD_SESSION_PATH);
 	bool known = caller_find(&x->request, or_empty(x->head.method), sessions, c->store, &who, &answer);
 	bool is_read = known && read_body(x, API_BODY_MAX, &verdict), new_work;
+	/* A page whose session has ended asks on until it is told so. */
+	bool refused = known ? !is_read : !(sessions && caller_has_cookie(&x->request)) && too_many_wrong(x, &answer, &verdict);
 	struct api_request r = api_request(c);
 
 	body_is_read(c);
-	if (known ? !is_read : too_many_wrong(x, &answer, &verdict)) {
+	if (refused) {
 		exchange_answer(x, &verdict);
 		api_answer_free(&answer);
 		return false;

@@ -268,6 +268,10 @@ class Files(DashboardTest):
         made, cookie = self.sign_in(key)
         self.send("GET", SESSION, headers=cookie, status=200)
         self.assertEqual([self.send("GET", SESSION).status for _ in range(5)], [401] * 5)
+        self.change("UPDATE session SET expires_ms = 1")
+        for path in (SESSION, "/v1/webhooks"):
+            self.assertEqual([self.send("GET", path, headers=cookie).status for _ in range(5)], [401] * 5)
+        self.assertIn(429, [self.send("GET", "/v1/webhooks", headers={**cookie, "X-Ntrvsta-Api-Key": "x"}).status for _ in range(5)])
 
 
 @unittest.skipUnless(built_in(), "built without the dashboard")
