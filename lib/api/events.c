@@ -1,6 +1,9 @@
 #include "lib/api/call.h"
 #include "lib/api/publish.h"
 
+#include "lib/event/catalogue.h"
+#include "lib/event/sample.h"
+
 static struct json_object *show_event(const struct store_event_row *row)
 {
 	struct json_object *o = json_object_new_object(), *counts = json_object_new_object();
@@ -90,6 +93,33 @@ static void publish(struct api_call *c)
 		call_store_failed(c, status);
 }
 
+/* --- what there may be ---------------------------------------------------------------------- */
+
+static struct json_object *show_type(const struct catalogue_event *type, int64_t now_ms)
+{
+	struct json_object *o = json_object_new_object();
+	struct buf sample = BUF_INIT;
+
+	sample_write(type->name, NULL, now_ms, &sample);
+	json_add_text(o, "name", type->name);
+	json_add_text(o, "description", type->description);
+	json_object_object_add(o, "sample", json_tokener_parse(buf_str(&sample)));
+	buf_free(&sample);
+	return o;
+}
+
+static void list_types(struct api_call *c)
+{
+	struct json_object *doc = json_object_new_object(), *rows = json_object_new_array();
+	size_t n, i;
+	const struct catalogue_event *types = catalogue_events(&n);
+
+	for (i = 0; i < n; i++)
+		json_object_array_add(rows, show_type(&types[i], c->now_ms));
+	json_object_object_add(doc, "data", rows);
+	call_answer(c, 200, "OK", doc);
+}
+
 /* --- routes --------------------------------------------------------------------------------- */
 
 static const struct field list_fields[] = {
@@ -108,5 +138,6 @@ const struct route event_routes[] = {
 	{ "GET", "/v1/events", AUTH_READ, FIELDS(list_fields), NO_FIELDS, list },
 	{ "POST", "/v1/events", AUTH_WRITE, NO_FIELDS, FIELDS(publish_fields), publish },
 	{ "GET", "/v1/events/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },
+	{ "GET", "/v1/event-types", AUTH_READ, NO_FIELDS, NO_FIELDS, list_types },
 };
 const size_t event_nroutes = sizeof event_routes / sizeof event_routes[0];

@@ -1001,6 +1001,7 @@ class Document(ApiTest):
         hook = self.create()["id"]
         self.call("GET", "/healthz")
         self.call("GET", "/metrics")
+        self.call("GET", "/v1/event-types")
         self.call("GET", "/v1/webhooks")
         for path in ("", "/logs", "/stats"):
             self.call("GET", f"/v1/webhooks/{hook}{path}")
