@@ -30,6 +30,8 @@ extern const struct route webhook_routes[], delivery_routes[], event_routes[], t
 	template_routes[], invitation_routes[];
 extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes, recover_nroutes, template_nroutes,
 	invitation_nroutes;
+extern const struct route queue_routes[];
+extern const size_t queue_nroutes;
 
 /* Read C->in as ROUTE has it, LEN bytes of TEXT being the body, and run ROUTE unless something in them is wrong. */
 void call_run(struct api_call *c, const struct route *route, const char *query, const char *text, size_t len);
@@ -48,6 +50,12 @@ void call_answer_found(struct api_call *c, struct json_object *found, enum store
 void call_refuse(struct api_call *c, enum problem_code code, const char *detail);
 void call_refuse_fields(struct api_call *c, enum problem_code code, struct json_object *errors); /* takes ERRORS over */
 void call_store_failed(struct api_call *c, enum store_status status); /* also STORE_NOT_FOUND */
+
+/* The delivery of C->id as an object, the caller's to put. NULL where there is none that may be seen: answered. */
+struct json_object *call_find_delivery(struct api_call *c);
+
+/* When its next attempt is due; 0 where it does not wait for one. */
+int64_t call_next_attempt_ms(const struct store_delivery_row *row);
 
 /* An attempt as all answers show it. */
 struct json_object *call_show_attempt(const struct store_attempt_row *row);
@@ -72,6 +80,8 @@ struct page {
 	int64_t limit;
 	bool more;       /* there is a row beyond the limit */
 	struct buf last; /* the cursor of the last row */
+	bool searched;   /* it may end before it is full: scan.h */
+	int64_t searched_until_ms; /* how far it goes; 0: to the end */
 };
 
 void page_begin(struct page *p, const struct api_call *c);

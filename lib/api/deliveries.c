@@ -7,8 +7,7 @@
 
 /* --- what is shown -------------------------------------------------------------------------- */
 
-/* 0 where it is not waiting for one. */
-static int64_t next_attempt_ms(const struct store_delivery_row *row)
+int64_t call_next_attempt_ms(const struct store_delivery_row *row)
 {
 	if (strcmp(row->state, "pending") != 0)
 		return 0;
@@ -28,7 +27,7 @@ static struct json_object *show_delivery(const struct store_delivery_row *row)
 	json_add_number(o, "attempt_count", row->attempts);
 	json_add_time(o, "created_at", row->created_ms);
 	json_add_time(o, "updated_at", row->updated_ms);
-	json_add_time(o, "next_attempt_at", next_attempt_ms(row));
+	json_add_time(o, "next_attempt_at", call_next_attempt_ms(row));
 	json_add_text(o, "held", pending ? row->held : "");
 	json_add_text(o, "error_code", row->error_code);
 	json_add_text(o, "error_message", row->error_message);
@@ -80,7 +79,7 @@ static struct json_object *show_waiting(const struct store_delivery_row *row)
 	json_add_text(o, "status", "pending");
 	json_add_number(o, "attempt", row->attempts + pending);
 	json_object_object_add(o, "duration_ms", NULL);
-	json_add_time(o, "next_attempt_at", next_attempt_ms(row));
+	json_add_time(o, "next_attempt_at", call_next_attempt_ms(row));
 	if (pending && *row->held)
 		json_add_text(o, "error_message", row->held);
 	return o;
@@ -270,8 +269,7 @@ static int keep_attempt(void *ctx, const struct store_attempt_row *row)
 	return 0;
 }
 
-/* NULL where there is none that may be seen: answered. */
-static struct json_object *find_delivery(struct api_call *c)
+struct json_object *call_find_delivery(struct api_call *c)
 {
 	struct store_filter f = { .org = c->who->org, .delivery_id = c->id, .limit = 1 };
 	struct json_object *found = NULL;
@@ -285,7 +283,7 @@ static struct json_object *find_delivery(struct api_call *c)
 static void get(struct api_call *c)
 {
 	struct store_filter f = { .org = c->who->org, .delivery_id = c->id, .oldest_first = true };
-	struct json_object *found = find_delivery(c), *attempts;
+	struct json_object *found = call_find_delivery(c), *attempts;
 	enum store_status status;
 
 	if (!found)
@@ -303,7 +301,7 @@ static void get(struct api_call *c)
 
 static void retry(struct api_call *c)
 {
-	struct json_object *found = find_delivery(c);
+	struct json_object *found = call_find_delivery(c);
 	enum store_status status;
 
 	if (!found)
@@ -319,7 +317,7 @@ static void retry(struct api_call *c)
 		return;
 	}
 	c->answer->new_work = true;
-	found = find_delivery(c);
+	found = call_find_delivery(c);
 	if (found)
 		call_answer(c, 202, "Accepted", found);
 }

@@ -26,6 +26,8 @@ struct input {
 	int64_t expires_days;       /* 0: not said */
 	struct json_object *candidate;
 	struct input_candidate nested, prefixed, plain; /* of an invitation: three ways to say whom */
+	const char *webhook;        /* or a handler */
+	const char *event_id, *search, *include;
 	int64_t limit;              /* 0: not said */
 	int64_t since_ms, until_ms; /* 0: not said */
 	int64_t timestamp_ms;       /* INT64_MIN: not said */

@@ -75,6 +75,8 @@ void page_end(struct page *p, struct api_call *c, enum store_status status)
 		json_object_object_add(doc, "data", p->rows);
 		json_add_text(doc, "next_cursor", p->more ? buf_str(&p->last) : "");
 		json_add_bool(doc, "has_more", p->more);
+		if (p->searched)
+			json_add_time(doc, "searched_until", p->searched_until_ms);
 		call_answer(c, 200, "OK", doc);
 	} else {
 		json_object_put(p->rows);

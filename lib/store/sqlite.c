@@ -235,6 +235,9 @@ static const char *const migrations[] = {
 	 "  csrf TEXT NOT NULL,"
 	 "  created_ms INTEGER NOT NULL,"
 	 "  expires_ms INTEGER NOT NULL) WITHOUT ROWID;"),
+
+	/* What did not succeed, newest first, over all targets. */
+	"CREATE INDEX delivery_unsuccessful ON delivery (state, seq) WHERE state IN ('failed', 'canceled');",
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

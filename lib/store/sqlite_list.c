@@ -170,26 +170,68 @@ static int list_delivery(void *ctx, sqlite3_stmt *stmt)
 	return l->delivery(l->ctx, &row);
 }
 
+/* Conditions that name the state in the words of the indexes that have it. */
+static const struct {
+	const char *state, *condition;
+} states[] = {
+	{ "waiting", " AND d.state IN ('pending', 'running')" },
+	{ "pending", " AND d.state = 'pending'" },
+	{ "running", " AND d.state = 'running'" },
+	{ "success", " AND d.state = 'success'" },
+	{ "failed", " AND d.state = 'failed' AND d.state IN ('failed', 'canceled')" },
+	{ "canceled", " AND d.state = 'canceled' AND d.state IN ('failed', 'canceled')" },
+};
+
+static void add_state(struct query *q, const char *state)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof states / sizeof states[0]; i++)
+		if (strcmp(states[i].state, state) == 0)
+			buf_adds(&q->sql, states[i].condition);
+}
+
+/* What waits has an index by target: looked up there it need not be found among all that is done. The
+ * window bounds how much of it is sorted. */
+static bool add_waiting(struct query *q, const struct store_filter *f)
+{
+	bool pending = f->state && strcmp(f->state, "pending") == 0, waiting = f->state && strcmp(f->state, "waiting") == 0;
+
+	if ((!pending && !waiting) || !f->before_seq || !f->after_seq)
+		return false;
+	buf_adds(&q->sql, "WITH open AS MATERIALIZED (SELECT seq FROM delivery WHERE state = 'pending'"
+	                  " AND target IN (SELECT id FROM target)");
+	add_number(q, "seq < ?", f->before_seq);
+	add_number(q, "seq > ?", f->after_seq);
+	if (waiting) {
+		buf_adds(&q->sql, " UNION ALL SELECT seq FROM delivery WHERE state = 'running'");
+		add_number(q, "seq < ?", f->before_seq);
+		add_number(q, "seq > ?", f->after_seq);
+	}
+	buf_adds(&q->sql, ") ");
+	return true;
+}
+
 enum store_status store_list_deliveries(struct store *s, const struct store_filter *f,
                                         store_delivery_fn *fn, void *ctx)
 {
 	struct listing l = { .delivery = fn, .ctx = ctx };
 	struct query q = { .sql = BUF_INIT };
+	bool open = add_waiting(&q, f);
 
-	buf_adds(&q.sql,
+	buf_addf(&q.sql,
 	         "SELECT d.id, e.id, e.event, t.name, d.state, d.attempt, d.created_ms, max(d.due_ms, 0), d.updated_ms,"
-	         " d.error_code, d.error_message, t.held, d.test, d.seq"
-	         " FROM delivery d JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1");
+	         " d.error_code, d.error_message, t.held, d.test, d.seq FROM %s"
+	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1",
+	         open ? "open o CROSS JOIN delivery d ON d.seq = o.seq" : "delivery d");
 	add_text(&q, "e.org IN ('', ?)", f->org);
 	add_text(&q, TARGET_SEEN("t.name"), f->org);
 	add_text(&q, "d.id = ?", f->delivery_id);
 	add_text(&q, "e.id = ?", f->event_id);
 	add_text(&q, "e.event = ?", f->event);
 	add_text(&q, "t.name = ?", f->target);
-	if (f->state && strcmp(f->state, "waiting") == 0)
-		buf_adds(&q.sql, " AND d.state IN ('pending', 'running')");
-	else
-		add_text(&q, "d.state = ?", f->state);
+	if (f->state)
+		add_state(&q, f->state);
 	if (f->skip_tests)
 		buf_adds(&q.sql, " AND d.test = 0");
 	add_number(&q, "d.created_ms >= ?", f->since_ms);

@@ -996,7 +996,9 @@ class Document(ApiTest):
         self.site.dispatch_once()
         ident = self.call("GET", "/v1/webhooks/all/x/failed-deliveries").json["data"][0]["id"]
         self.call("GET", f"/v1/deliveries/{ident}")
+        self.call("GET", "/v1/deliveries")
         self.call("POST", f"/v1/deliveries/{ident}/retry")
+        self.call("POST", f"/v1/deliveries/{ident}/cancel")
         self.call("GET", "/v1/events/" + self.call("GET", "/v1/events").json["data"][0]["id"])
         hook = self.create()["id"]
         self.call("GET", "/healthz")

@@ -1,0 +1,143 @@
+#include "lib/api/call.h"
+
+#include <string.h>
+
+#include "lib/api/scan.h"
+#include "lib/delivery/targets.h"
+
+#define EVENT_ID_MAX (ID_SIZE - 1)
+
+/* --- the list ------------------------------------------------------------------------------- */
+
+struct listing {
+	struct page page;
+	int64_t last_ms; /* when the last row came */
+};
+
+static struct json_object *show_row(const struct store_delivery_row *row)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_text(o, "id", row->id);
+	json_add_text(o, "event_id", row->event_id);
+	json_add_text(o, "event", row->event);
+	json_add_text(o, "webhook", row->target);
+	json_add_text(o, "kind", id_valid(ID_WEBHOOK, row->target) ? "webhook" : "handler");
+	json_add_text(o, "status", row->state);
+	json_add_number(o, "attempts", row->attempts);
+	json_add_time(o, "created_at", row->created_ms);
+	json_add_time(o, "next_attempt_at", call_next_attempt_ms(row));
+	json_add_time(o, "updated_at", row->updated_ms);
+	json_add_text(o, "error_code", row->error_code);
+	json_add_text(o, "error_message", row->error_message);
+	json_add_text(o, "held", call_next_attempt_ms(row) ? row->held : "");
+	json_add_bool(o, "test", row->test);
+	return o;
+}
+
+static int add_row(void *ctx, const struct store_delivery_row *row)
+{
+	struct listing *l = ctx;
+
+	if (!page_has_room(&l->page))
+		return 1;
+	page_add(&l->page, show_row(row), "d%lld", (long long)row->seq);
+	l->last_ms = row->created_ms;
+	return 0;
+}
+
+static struct store_filter make_filter(const struct api_call *c)
+{
+	return (struct store_filter){
+		.org = c->who->org, .state = c->in.status, .event = c->in.event, .target = c->in.webhook, .event_id = c->in.event_id,
+		.since_ms = c->in.since_ms, .until_ms = c->in.until_ms, .limit = PAGE_LIMIT_MAX + 1,
+	};
+}
+
+/* Of one event: there is an index. */
+static void list_of_event(struct api_call *c, int64_t before_seq)
+{
+	struct store_filter f = make_filter(c);
+	struct listing l = { .last_ms = 0 };
+	enum store_status status;
+
+	f.before_seq = before_seq;
+	page_begin(&l.page, c);
+	status = store_list_deliveries(c->store, &f, add_row, &l);
+	l.page.searched = true;
+	l.page.searched_until_ms = l.page.more ? l.last_ms : 0;
+	page_end(&l.page, c, status);
+}
+
+static void list_all(struct api_call *c, int64_t before_seq)
+{
+	struct store_filter f = make_filter(c);
+	struct listing l = { .last_ms = 0 };
+	struct scan scan;
+	enum store_status status = scan_begin(&scan, c, STORE_DELIVERIES, before_seq, INT64_MAX);
+	bool pending = f.state && strcmp(f.state, "pending") == 0, waiting = f.state && strcmp(f.state, "waiting") == 0;
+
+	if (status == STORE_OK && (pending || waiting))
+		status = scan_waiting(&scan, c, waiting);
+	page_begin(&l.page, c);
+	while (status == STORE_OK && !l.page.more && scan_next(&scan, &f))
+		status = store_list_deliveries(c->store, &f, add_row, &l);
+	scan_end(&scan, &l.page, c, 'd', l.last_ms, status);
+}
+
+static void list(struct api_call *c)
+{
+	int64_t before_seq = page_cursor(c, 'd');
+
+	if (before_seq < 0)
+		return;
+	if (c->in.event_id)
+		list_of_event(c, before_seq);
+	else
+		list_all(c, before_seq);
+}
+
+/* --- cancel --------------------------------------------------------------------------------- */
+
+static void cancel(struct api_call *c)
+{
+	struct json_object *found = call_find_delivery(c);
+	enum store_status status;
+	size_t n;
+
+	if (!found)
+		return;
+	json_object_put(found);
+	status = store_cancel(c->store, c->id, NULL, c->now_ms, 1, &n);
+	if (status == STORE_NOT_FOUND) {
+		call_refuse(c, PROBLEM_CONFLICT, "The delivery does not wait");
+		return;
+	}
+	if (status != STORE_OK) {
+		call_store_failed(c, status);
+		return;
+	}
+	found = call_find_delivery(c);
+	if (found)
+		call_answer(c, 200, "OK", found);
+}
+
+/* --- routes --------------------------------------------------------------------------------- */
+
+static const char *const states[] = { "waiting", "pending", "running", "success", "failed", "canceled", NULL };
+
+static const struct field list_fields[] = {
+	PAGE_FIELDS,
+	{ .name = "status", .type = FIELD_CHOICE, .offset = IN(status), .choices = states },
+	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event) },
+	{ .name = "webhook", .type = FIELD_TEXT, .offset = IN(webhook), .min = 1, .max = TARGET_NAME_MAX },
+	{ .name = "event_id", .type = FIELD_TEXT, .offset = IN(event_id), .min = 1, .max = EVENT_ID_MAX },
+	{ .name = "since", .type = FIELD_TIME, .offset = IN(since_ms) },
+	{ .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) },
+};
+
+const struct route queue_routes[] = {
+	{ "GET", "/v1/deliveries", AUTH_READ, FIELDS(list_fields), NO_FIELDS, list },
+	{ "POST", "/v1/deliveries/{id}/cancel", AUTH_WRITE, NO_FIELDS, NO_FIELDS, cancel },
+};
+const size_t queue_nroutes = sizeof queue_routes / sizeof queue_routes[0];

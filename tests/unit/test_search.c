@@ -1,0 +1,168 @@
+#include "lib/store/search.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/xalloc.h"
+#include "tests/unit/tap.h"
+
+#define DAY INT64_C(86400000)
+
+static struct store *must_open(const char *path)
+{
+	struct buf err = BUF_INIT;
+	enum store_status status;
+	struct store *s = store_open(path, STORE_TOOL, &status, &err);
+
+	if (!s) {
+		printf("Bail out! %s\n", buf_str(&err));
+		exit(99);
+	}
+	buf_free(&err);
+	return s;
+}
+
+/* An event and a delivery for each even number from 10 to 208, one a day: number N came on day N / 2. */
+static void fill(const char *path)
+{
+	sqlite3 *db;
+	int rc = sqlite3_open(path, &db);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(db,
+			"WITH RECURSIVE n (n) AS (VALUES (10) UNION ALL SELECT n + 2 FROM n WHERE n < 208)"
+			" INSERT INTO event (seq, id, source, event, timestamp, idempotency_key, received_ms, identity, body)"
+			" SELECT n, 'evt_' || n, 's', 'e', '', '', n / 2 * 86400000, x'', '{}' FROM n;"
+			"INSERT INTO target (name) VALUES ('all/x'), ('wh_00000000000000000000000000');"
+			"INSERT INTO delivery (seq, id, event_seq, target, created_ms, updated_ms, state)"
+			" SELECT seq, 'dlv_' || seq, seq, 1, received_ms, received_ms, 'success' FROM event;", NULL, NULL, NULL);
+	CHECK_INT(rc, SQLITE_OK, "filled");
+	sqlite3_close(db);
+}
+
+static void set_state(const char *path, int64_t seq, const char *state)
+{
+	char *sql = xasprintf("UPDATE delivery SET state = '%s' WHERE seq = %lld", state, (long long)seq);
+	sqlite3 *db;
+
+	sqlite3_open(path, &db);
+	CHECK_INT(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "delivery %lld is %s", (long long)seq, state);
+	sqlite3_close(db);
+	free(sql);
+}
+
+static void test_ranges(struct store *s)
+{
+	/* What came from SINCE until UNTIL, in days, and a day more at both ends for clocks that were wrong. */
+	static const struct {
+		int64_t since, until, after, before;
+	} rows[] = {
+		{ 0, 0, 9, 209 },
+		{ 1, 0, 9, 209 },
+		{ 6, 0, 9, 209 },
+		{ 7, 0, 10, 209 },
+		{ 50, 0, 96, 209 },
+		{ 104, 0, 204, 209 },
+		{ 200, 0, 208, 209 },
+		{ 0, 200, 9, 209 },
+		{ 0, 103, 9, 207 },
+		{ 0, 50, 9, 101 },
+		{ 0, 4, 9, 10 },
+		{ 0, 1, 9, 10 },
+		{ 50, 51, 96, 103 },
+		{ 60, 40, 116, 81 },
+	};
+	static const enum store_table tables[] = { STORE_EVENTS, STORE_DELIVERIES };
+	struct store_range range;
+	size_t i, k;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		for (k = 0; k < 2; k++) {
+			CHECK_INT(store_find_range(s, tables[k], rows[i].since * DAY, rows[i].until * DAY, &range), STORE_OK, "found");
+			CHECK(range.after_seq >= rows[i].after - 1 && range.after_seq <= rows[i].after,
+			      "since day %lld: behind %lld, is %lld", (long long)rows[i].since, (long long)rows[i].after, (long long)range.after_seq);
+			CHECK(range.before_seq >= rows[i].before && range.before_seq <= rows[i].before + 1,
+			      "until day %lld: before %lld, is %lld", (long long)rows[i].until, (long long)rows[i].before, (long long)range.before_seq);
+		}
+	}
+}
+
+static void test_times(struct store *s)
+{
+	int64_t ms = -1;
+
+	CHECK(store_time_behind(s, STORE_EVENTS, 0, &ms) == STORE_OK && ms == 5 * DAY, "the first event");
+	CHECK(store_time_behind(s, STORE_DELIVERIES, 11, &ms) == STORE_OK && ms == 6 * DAY, "the one behind a gap");
+	CHECK(store_time_behind(s, STORE_DELIVERIES, 208, &ms) == STORE_OK && ms == 0, "none behind the last one");
+}
+
+static void test_waiting(struct store *s, const char *path)
+{
+	int64_t seq = -1;
+
+	CHECK(store_newest_waiting(s, 209, true, &seq) == STORE_OK && seq == 0, "nothing waits");
+	set_state(path, 20, "pending");
+	set_state(path, 30, "pending");
+	set_state(path, 40, "running");
+	CHECK(store_newest_waiting(s, 209, true, &seq) == STORE_OK && seq == 40, "the newest that waits or runs");
+	CHECK(store_newest_waiting(s, 209, false, &seq) == STORE_OK && seq == 30, "the newest that waits");
+	CHECK(store_newest_waiting(s, 30, true, &seq) == STORE_OK && seq == 20, "the newest one before another");
+	CHECK(store_newest_waiting(s, 20, true, &seq) == STORE_OK && seq == 0, "none before the first");
+}
+
+static int note_seq(void *ctx, const struct store_delivery_row *row)
+{
+	struct buf *found = ctx;
+
+	buf_addf(found, "%s%lld", found->len ? " " : "", (long long)row->seq);
+	return 0;
+}
+
+/* The same rows whether they are found by an index or not. */
+static void test_states(struct store *s, const char *path)
+{
+	static const struct {
+		const char *state, *window, *all;
+	} rows[] = {
+		{ "waiting", "40 30 20", "40 30 20" }, { "pending", "30 20", "30 20" }, { "running", "40", "40" },
+		{ "failed", "36 24", "50 36 24" },     { "canceled", "34", "34" },      { "success", "44 42 38 32 28 26 22", NULL },
+	};
+	size_t i;
+
+	set_state(path, 24, "failed");
+	set_state(path, 36, "failed");
+	set_state(path, 50, "failed");
+	set_state(path, 34, "canceled");
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct store_filter f = { .state = rows[i].state, .org = "acme", .before_seq = 46, .after_seq = 19, .event = "e" };
+		struct buf found = BUF_INIT;
+
+		CHECK_INT(store_list_deliveries(s, &f, note_seq, &found), STORE_OK, "listed");
+		CHECK_STR(buf_str(&found), rows[i].window, "%s in a window", rows[i].state);
+		buf_reset(&found);
+		f.before_seq = f.after_seq = 0;
+		CHECK_INT(store_list_deliveries(s, &f, note_seq, &found), STORE_OK, "listed");
+		if (rows[i].all)
+			CHECK_STR(buf_str(&found), rows[i].all, "%s in all", rows[i].state);
+		buf_free(&found);
+	}
+}
+
+int main(void)
+{
+	char *path = xasprintf("%s/search.db", tap_tmpdir());
+	struct store *s = must_open(path);
+	struct store_range range;
+
+	CHECK(store_find_range(s, STORE_EVENTS, DAY, 2 * DAY, &range) == STORE_OK && range.before_seq <= range.after_seq + 1,
+	      "nothing in an empty store");
+	fill(path);
+	test_ranges(s);
+	test_times(s);
+	test_waiting(s, path);
+	test_states(s, path);
+	store_close(s);
+	free(path);
+	return tap_done();
+}
