@@ -32,6 +32,8 @@ extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nrout
 	invitation_nroutes;
 extern const struct route queue_routes[];
 extern const size_t queue_nroutes;
+extern const struct route stats_routes[];
+extern const size_t stats_nroutes;
 
 /* Read C->in as ROUTE has it, LEN bytes of TEXT being the body, and run ROUTE unless something in them is wrong. */
 void call_run(struct api_call *c, const struct route *route, const char *query, const char *text, size_t len);
@@ -65,6 +67,7 @@ void json_add_text(struct json_object *o, const char *name, const char *text);
 void json_add_bytes(struct json_object *o, const char *name, const char *text, size_t len);
 void json_add_time(struct json_object *o, const char *name, int64_t wall_ms);
 void json_add_number(struct json_object *o, const char *name, int64_t value);
+void json_add_number_unless(struct json_object *o, const char *name, int64_t value, int64_t none); /* null for NONE */
 void json_add_bool(struct json_object *o, const char *name, bool value);
 
 /* --- lists ------------------------------------------------------------------------------- */

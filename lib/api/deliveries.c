@@ -1,6 +1,5 @@
 #include "lib/api/call.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "lib/api/exchanges.h"
@@ -35,11 +34,6 @@ static struct json_object *show_delivery(const struct store_delivery_row *row)
 	return o;
 }
 
-static void add_number_or_null(struct json_object *o, const char *name, int64_t value, int64_t none)
-{
-	json_object_object_add(o, name, value == none ? NULL : json_object_new_int64(value));
-}
-
 struct json_object *call_show_attempt(const struct store_attempt_row *row)
 {
 	struct json_object *o = json_object_new_object();
@@ -53,9 +47,9 @@ struct json_object *call_show_attempt(const struct store_attempt_row *row)
 	json_add_time(o, "started_at", row->started_ms);
 	json_add_number(o, "duration_ms", row->duration_ms);
 	json_add_time(o, "next_attempt_at", 0);
-	add_number_or_null(o, "status_code", row->status_code, 0);
-	add_number_or_null(o, "exit_code", row->exit_code, -1);
-	add_number_or_null(o, "signal", row->signal, 0);
+	json_add_number_unless(o, "status_code", row->status_code, 0);
+	json_add_number_unless(o, "exit_code", row->exit_code, -1);
+	json_add_number_unless(o, "signal", row->signal, 0);
 	json_add_text(o, "error_code", row->error_code);
 	json_add_text(o, "error_message", row->error_message);
 	json_add_bytes(o, "output", row->output, row->output_len);
@@ -189,72 +183,6 @@ static void failed(struct api_call *c)
 	api_target_free(&t);
 }
 
-/* --- statistics ----------------------------------------------------------------------------- */
-
-static const char *const ranges[] = { "1h", "24h", "7d", "30d", NULL };
-
-#define HOUR_MS (INT64_C(60) * 60 * 1000)
-
-/* The present minute or hour, and those before it. */
-static int64_t range_start(const char *name, int64_t now_ms)
-{
-	static const int64_t hours[] = { 1, 24, 7 * 24, 30 * 24 };
-	size_t i = 0;
-
-	while (strcmp(ranges[i], name) != 0)
-		i++;
-	return i == 0 ? store_bucket(STORE_MINUTE, now_ms) - HOUR_MS + HOUR_MS / 60
-	              : store_bucket(STORE_HOUR, now_ms) - (hours[i] - 1) * HOUR_MS;
-}
-
-/* Percent of what has ended, never rounded up to 100. */
-static struct json_object *success_rate(const struct store_stats *s)
-{
-	int64_t ended = s->successful + s->failed, rate = ended ? s->successful * 10000 / ended : 0;
-	char text[32];
-
-	if (ended == 0)
-		return NULL;
-	snprintf(text, sizeof text, "%lld.%02lld", (long long)(rate / 100), (long long)(rate % 100));
-	return json_object_new_double_s((double)rate / 100, text);
-}
-
-static void answer_stats(struct api_call *c)
-{
-	struct store_stats s;
-	struct json_object *o;
-	enum store_status status = store_stats(c->store, c->id,
-		range_start(c->in.time_range ? c->in.time_range : "24h", c->now_ms), c->now_ms + 1, &s);
-
-	if (status == STORE_OK)
-		status = store_stats_backlog(c->store, c->id, &s);
-	if (status != STORE_OK) {
-		call_store_failed(c, status);
-		return;
-	}
-	o = json_object_new_object();
-	json_add_number(o, "total_deliveries", s.successful + s.failed + s.pending);
-	json_add_number(o, "successful_deliveries", s.successful);
-	json_add_number(o, "failed_deliveries", s.failed);
-	json_add_number(o, "pending_deliveries", s.pending);
-	json_object_object_add(o, "success_rate", success_rate(&s));
-	add_number_or_null(o, "p50_ms", s.p50_ms, -1);
-	add_number_or_null(o, "p95_ms", s.p95_ms, -1);
-	json_add_time(o, "from", s.from_ms);
-	json_add_time(o, "to", c->now_ms);
-	call_answer(c, 200, "OK", o);
-}
-
-static void stats(struct api_call *c)
-{
-	struct api_target t;
-
-	if (!call_target(c, &t))
-		return;
-	answer_stats(c);
-	api_target_free(&t);
-}
-
 /* --- one delivery --------------------------------------------------------------------------- */
 
 static int keep_delivery(void *ctx, const struct store_delivery_row *row)
@@ -334,14 +262,10 @@ static const struct field log_fields[] = {
 	{ .name = "status", .type = FIELD_CHOICE, .offset = IN(status), .choices = statuses },
 	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event) },
 };
-static const struct field stats_fields[] = {
-	{ .name = "timeRange", .type = FIELD_CHOICE, .offset = IN(time_range), .choices = ranges },
-};
 static const struct field failed_fields[] = { PAGE_FIELDS, SINCE };
 
 const struct route delivery_routes[] = {
 	{ "GET", "/v1/webhooks/{id}/logs", AUTH_READ, FIELDS(log_fields), NO_FIELDS, logs },
-	{ "GET", "/v1/webhooks/{id}/stats", AUTH_READ, FIELDS(stats_fields), NO_FIELDS, stats },
 	{ "GET", "/v1/webhooks/{id}/failed-deliveries", AUTH_READ, FIELDS(failed_fields), NO_FIELDS, failed },
 	{ "POST", "/v1/deliveries/{id}/retry", AUTH_WRITE, NO_FIELDS, NO_FIELDS, retry },
 	{ "GET", "/v1/deliveries/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },

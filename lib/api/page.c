@@ -35,6 +35,11 @@ void json_add_number(struct json_object *o, const char *name, int64_t value)
 	json_object_object_add(o, name, json_object_new_int64(value));
 }
 
+void json_add_number_unless(struct json_object *o, const char *name, int64_t value, int64_t none)
+{
+	json_object_object_add(o, name, value == none ? NULL : json_object_new_int64(value));
+}
+
 void json_add_bool(struct json_object *o, const char *name, bool value)
 {
 	json_object_object_add(o, name, json_object_new_boolean(value));

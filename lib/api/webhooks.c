@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api/stats.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/targets.h"
@@ -142,6 +143,24 @@ static int add_webhook(void *ctx, const struct store_webhook *w)
 	return 0;
 }
 
+static enum store_status add_stats(struct api_call *c, struct json_object *rows)
+{
+	enum store_status status = STORE_OK;
+	struct json_object *row, *id = NULL, *stats;
+	struct stats_range range;
+	size_t i;
+
+	stats_find_range(c, &range);
+	for (i = 0; status == STORE_OK && i < json_object_array_length(rows); i++) {
+		row = json_object_array_get_idx(rows, i);
+		json_object_object_get_ex(row, "id", &id);
+		stats = stats_show_target(c, json_object_get_string(id), &range, &status);
+		if (stats)
+			json_object_object_add(row, "stats", stats);
+	}
+	return status;
+}
+
 static void list(struct api_call *c)
 {
 	bool behind_webhook = c->in.cursor && id_valid(ID_WEBHOOK, c->in.cursor);
@@ -152,11 +171,17 @@ static void list(struct api_call *c)
 		fields_refuse(c->errors, "cursor", "wants the next_cursor of the page before");
 		return;
 	}
+	if (c->in.time_range && !c->in.include) {
+		fields_refuse(c->errors, "timeRange", "wants include=stats beside it");
+		return;
+	}
 	page_begin(&page, c);
 	if (!behind_webhook)
 		list_handlers(c, &page);
 	if (!page.more)
 		status = store_list_webhooks(c->store, c->who->org, behind_webhook ? c->in.cursor : NULL, c->now_ms, add_webhook, &page);
+	if (status == STORE_OK && c->in.include)
+		status = add_stats(c, page.rows);
 	page_end(&page, c, status);
 }
 
@@ -369,7 +394,13 @@ static const char *const log_levels[] = { "normal", DETAILED, NULL };
 	{ .name = "debug", .type = FIELD_BOOL, .offset = IN(debug) }, \
 	{ .name = "logLevel", .type = FIELD_CHOICE, .offset = IN(log_level), .choices = log_levels }
 
-static const struct field page_fields[] = { PAGE_FIELDS };
+static const char *const parts[] = { "stats", NULL };
+
+static const struct field list_fields[] = {
+	PAGE_FIELDS,
+	{ .name = "include", .type = FIELD_CHOICE, .offset = IN(include), .choices = parts },
+	TIME_RANGE_FIELD,
+};
 static const struct field create_fields[] = { WEBHOOK_FIELDS(true), SECRET_FIELD };
 static const struct field update_fields[] = { WEBHOOK_FIELDS(false) };
 static const struct field rotate_fields[] = {
@@ -378,7 +409,7 @@ static const struct field rotate_fields[] = {
 };
 
 const struct route webhook_routes[] = {
-	{ "GET", "/v1/webhooks", AUTH_READ, FIELDS(page_fields), NO_FIELDS, list },
+	{ "GET", "/v1/webhooks", AUTH_READ, FIELDS(list_fields), NO_FIELDS, list },
 	{ "POST", "/v1/webhooks", AUTH_WRITE, NO_FIELDS, FIELDS(create_fields), create },
 	{ "POST", "/v1/webhooks/{id}/rotate-secret", AUTH_WRITE, NO_FIELDS, FIELDS(rotate_fields), rotate },
 	{ "GET", "/v1/webhooks/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },

@@ -238,6 +238,10 @@ static const char *const migrations[] = {
 
 	/* What did not succeed, newest first, over all targets. */
 	"CREATE INDEX delivery_unsuccessful ON delivery (state, seq) WHERE state IN ('failed', 'canceled');",
+
+	/* When the last of the attempts that are counted ended; of those of before, the start of their bucket. */
+	("ALTER TABLE tally ADD COLUMN last_ms INTEGER NOT NULL DEFAULT 0;"
+	 "UPDATE tally SET last_ms = bucket_ms WHERE attempts > 0;"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

@@ -27,6 +27,7 @@ extern const struct sqlite_span sqlite_spans[]; /* by enum store_span */
 struct sqlite_tally {
 	int64_t target, ended_ms, duration_ms;
 	int64_t attempts, failed_attempts, successful, failed;
+	int64_t last_ms; /* when the last of the attempts ended; 0: none */
 };
 
 struct store {

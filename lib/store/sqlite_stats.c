@@ -1,4 +1,4 @@
-#include "lib/store/store.h"
+#include "lib/store/overview.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,13 +6,18 @@
 #include "lib/base/xalloc.h"
 #include "lib/store/sqlite.h"
 
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* --- reading counts ----------------------------------------------------------------------- */
 
 static enum store_status add_rows(struct store *s, int64_t target, enum store_span span, int64_t from_ms, int64_t to_ms,
                                   struct sqlite_sum *sum)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT attempts, failed_attempts, successful, failed, durations FROM tally"
+		"SELECT attempts, failed_attempts, successful, failed, durations, last_ms FROM tally"
 		" WHERE target = ?1 AND span = ?2 AND bucket_ms >= ?3 AND bucket_ms < ?4");
 	enum store_status status;
 
@@ -25,6 +30,7 @@ static enum store_status add_rows(struct store *s, int64_t target, enum store_sp
 		sum->counts.failed_attempts += sqlite3_column_int64(stmt, 1);
 		sum->counts.successful += sqlite3_column_int64(stmt, 2);
 		sum->counts.failed += sqlite3_column_int64(stmt, 3);
+		sum->counts.last_ms = later(sum->counts.last_ms, sqlite3_column_int64(stmt, 5));
 		/* Ours alone, or the database is broken; then SQLite has more to say. */
 		(void)durations_unpack(&sum->durations, sqlite3_column_blob(stmt, 4), (size_t)sqlite3_column_bytes(stmt, 4));
 		sum->read++;
@@ -73,11 +79,6 @@ struct progress { /* a target, and how far its counts are added up */
 static int64_t earlier(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
-}
-
-static int64_t later(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
 }
 
 /* From the start of an hour: whole days and, at both ends, hours, and what is not added up yet. */
@@ -187,6 +188,23 @@ enum store_status store_stats(struct store *s, const char *target, int64_t from_
 enum store_status store_stats_backlog(struct store *s, const char *target, struct store_stats *out)
 {
 	return read_backlog(s, target, &out->pending, &out->oldest_waiting_ms);
+}
+
+#define LAST_IN(span) \
+	"coalesce((SELECT last_ms FROM tally WHERE target = t.id AND span = " span " AND last_ms > 0" \
+	"  ORDER BY bucket_ms DESC LIMIT 1), 0)"
+
+enum store_status store_last_attempt(struct store *s, const char *target, int64_t *ended_ms)
+{
+	sqlite3_stmt *stmt = sqlite_prepare(s,
+		"SELECT max(" LAST_IN("0") ", " LAST_IN("1") ", " LAST_IN("2") ") FROM target t WHERE name = ?1");
+	enum store_status status;
+
+	sqlite_bind_text(stmt, 1, target);
+	status = sqlite_next(s, stmt);
+	*ended_ms = status == STORE_OK ? sqlite3_column_int64(stmt, 0) : 0;
+	sqlite3_reset(stmt);
+	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
 
 /* Rows of the span itself, and of smaller ones where these are not added up yet. */

@@ -25,10 +25,11 @@ int64_t store_bucket(enum store_span span, int64_t wall_ms)
 static enum store_status add_counts(struct store *s, enum store_span span, const struct sqlite_tally *t)
 {
 	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts, successful, failed)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (target, span, bucket_ms) DO UPDATE SET"
+		"INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts, successful, failed, last_ms)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (target, span, bucket_ms) DO UPDATE SET"
 		" attempts = attempts + excluded.attempts, failed_attempts = failed_attempts + excluded.failed_attempts,"
-		" successful = successful + excluded.successful, failed = failed + excluded.failed");
+		" successful = successful + excluded.successful, failed = failed + excluded.failed,"
+		" last_ms = max(last_ms, excluded.last_ms)");
 
 	sqlite3_bind_int64(stmt, 1, t->target);
 	sqlite3_bind_int(stmt, 2, (int)span);
@@ -37,6 +38,7 @@ static enum store_status add_counts(struct store *s, enum store_span span, const
 	sqlite3_bind_int64(stmt, 5, t->failed_attempts);
 	sqlite3_bind_int64(stmt, 6, t->successful);
 	sqlite3_bind_int64(stmt, 7, t->failed);
+	sqlite3_bind_int64(stmt, 8, t->last_ms);
 	return sqlite_run(s, stmt);
 }
 
@@ -134,6 +136,7 @@ enum store_status sqlite_tally_attempt(struct store *s, int64_t target, int64_t 
 	t->target = target;
 	t->ended_ms = ended_ms;
 	t->duration_ms = duration_ms;
+	t->last_ms = ended_ms;
 	t->attempts++;
 	t->failed_attempts += failed;
 	t->successful += strcmp(state, "success") == 0;

@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
@@ -152,6 +153,84 @@ class Deliveries(test_api.ApiTest):
             if not page["has_more"]:
                 return rows
             more = {"cursor": page["next_cursor"]}
+
+
+RANGES = {"1h": (60, 60), "24h": (3600, 24), "7d": (3 * 3600, 56), "30d": (12 * 3600, 60)}
+
+
+def when(text):
+    return datetime.datetime.fromisoformat(text).timestamp()
+
+
+class Stats(test_api.ApiTest):
+    def check_buckets(self, shown, name):
+        """Buckets that cover the range without a gap; the sums of their members."""
+        seconds, count = RANGES[name]
+        starts = [when(b["start"]) for b in shown["buckets"]]
+        self.assertEqual((shown["bucket_seconds"], len(starts)), (seconds, count))
+        self.assertEqual(starts, [starts[0] + i * seconds for i in range(count)])
+        self.assertLess(0, starts[-1] + seconds + 1 - time.time())
+        return {key: sum(b[key] for b in shown["buckets"]) for key in shown["buckets"][0] if key != "start"}
+
+    def test_webhooks(self):
+        """the list with stats: those of each webhook and handler, in steps of the range; without unless asked for"""
+        site = self.start({"handlers": {"retry_schedule": "1h"}},
+                          handlers={"all/ok": "exit 0", "all/no": "exit 100", "all/later": "exit 1", "other.event/idle": "exit 0"})
+        hook = self.create(active=False)["id"]
+        before = time.time()
+        self.receive(3)
+        site.dispatch_once()
+        for name in (None, *RANGES):
+            with self.subTest(name or "default"):
+                rows = self.call("GET", "/v1/webhooks", query={"include": "stats", **({"timeRange": name} if name else {})}, status=200).json["data"]
+                stats = {r["id"]: r["stats"] for r in rows}
+                self.assertEqual(set(stats), {"all/ok", "all/no", "all/later", "other.event/idle", hook})
+                self.assertEqual({k: (s["success_rate"], s["pending_deliveries"], s["failed_deliveries"]) for k, s in stats.items()},
+                                 {"all/ok": (100, 0, 0), "all/no": (0, 0, 3), "all/later": (None, 3, 0), "other.event/idle": (None, 0, 0), hook: (None, 0, 0)})
+                sums = {k: self.check_buckets(s, name or "24h") for k, s in stats.items()}
+                self.assertEqual({k: (s["attempts"], s["failed_attempts"]) for k, s in sums.items()},
+                                 {"all/ok": (3, 0), "all/no": (3, 3), "all/later": (3, 3), "other.event/idle": (0, 0), hook: (0, 0)})
+                for ident, shown in stats.items():
+                    if sums[ident]["attempts"]:
+                        self.assertTrue(before - 0.01 <= when(shown["last_attempt_at"]) <= time.time() and shown["p95_ms"] >= 0)
+                    else:
+                        self.assertEqual((shown["last_attempt_at"], shown["p95_ms"]), (None, None))
+        self.assertNotIn("stats", self.call("GET", "/v1/webhooks").json["data"][0])
+        self.assertEqual([r["id"] for r in self.pages("/v1/webhooks", 2, include="stats", timeRange="7d")], [r["id"] for r in rows])
+        for query, names in (("include=buckets", ["include"]), ("include=stats&timeRange=2h", ["timeRange"]), ("timeRange=24h", ["timeRange"])):
+            with self.subTest(query):
+                self.assertEqual(self.wrong("GET", "/v1/webhooks", query=query), names)
+
+    def test_last_attempt(self):
+        """the last attempt of long ago is known when its minute is not any more; a test is none"""
+        site = self.start(handlers={"all/x": "exit 0"})
+        self.receive()
+        site.dispatch_once()
+        for days in (0, 35, 300):
+            for table in ("tally", "duration"):
+                self.change(f"UPDATE {table} SET bucket_ms = bucket_ms - ?" + (", last_ms = last_ms - ?" if table == "tally" else ""),
+                            *[days * seed.DAY_MS] * (2 if table == "tally" else 1))
+            self.change("UPDATE target SET hours_until = max(0, hours_until - ?), days_until = max(0, days_until - ?)", *[days * seed.DAY_MS] * 2)
+            last, = self.site.query("SELECT max(last_ms) FROM tally")[0]
+            site.tool("prune")
+            with self.subTest(f"{days} days ago"):
+                shown = self.call("GET", "/v1/webhooks", query="include=stats").json["data"][0]["stats"]
+                self.assertEqual(round(when(shown["last_attempt_at"]) * 1000), last)
+        self.assertEqual(self.site.query("SELECT DISTINCT span FROM tally"), [(2,)])
+
+    def test_buckets(self):
+        """one webhook's stats with buckets, which are there only where they are asked for"""
+        site = self.start(handlers={"all/x": "exit 0"})
+        self.receive(2)
+        site.dispatch_once()
+        path = "/v1/webhooks/all/x/stats"
+        for name in RANGES:
+            with self.subTest(name):
+                shown = self.call("GET", path, query={"timeRange": name, "include": "buckets"}, status=200).json
+                self.assertEqual(self.check_buckets(shown, name), {"attempts": 2, "failed_attempts": 0})
+                self.assertEqual(shown["buckets"][0]["start"], shown["from"])
+        self.assertFalse({"buckets", "bucket_seconds"} & set(self.call("GET", path).json))
+        self.assertEqual(self.wrong("GET", path, query="include=stats"), ["include"])
 
 
 if __name__ == "__main__":
