@@ -97,6 +97,7 @@ static const struct {
 	bool slow; /* they wait for others, or commit in steps: none can be one transaction */
 } tables[] = {
 	{ test_routes, &test_nroutes, true },
+	{ overview_routes, &overview_nroutes, false },
 	{ stats_routes, &stats_nroutes, false },
 	{ queue_routes, &queue_nroutes, false },
 	{ recover_routes, &recover_nroutes, true },

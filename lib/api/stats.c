@@ -49,15 +49,21 @@ struct filling {
 	struct stats_bucket *buckets;
 };
 
+void stats_fill_bucket(const struct stats_range *r, struct stats_bucket *buckets, const struct store_bucket_row *row)
+{
+	size_t step = stats_step(r, row->bucket_ms);
+
+	if (step == r->steps)
+		return;
+	buckets[step].attempts += row->attempts;
+	buckets[step].failed_attempts += row->failed_attempts;
+}
+
 static int note_bucket(void *ctx, const struct store_bucket_row *row)
 {
 	struct filling *f = ctx;
-	size_t step = stats_step(f->range, row->bucket_ms);
 
-	if (step < f->range->steps) {
-		f->buckets[step].attempts += row->attempts;
-		f->buckets[step].failed_attempts += row->failed_attempts;
-	}
+	stats_fill_bucket(f->range, f->buckets, row);
 	return 0;
 }
 
@@ -93,7 +99,8 @@ static enum store_status add_target_buckets(struct api_call *c, const char *targ
 
 /* --- of one target -------------------------------------------------------------------------- */
 
-struct json_object *stats_success_rate(const struct store_stats *s)
+/* Percent of what has ended, never rounded up to 100; NULL where nothing has. */
+static struct json_object *success_rate(const struct store_stats *s)
 {
 	int64_t ended = s->successful + s->failed, rate = ended ? s->successful * 10000 / ended : 0;
 	char text[32];
@@ -121,7 +128,7 @@ struct json_object *stats_show_target(struct api_call *c, const char *target, co
 	*status = read_stats(c, target, r, &s);
 	if (*status == STORE_OK)
 		*status = store_last_attempt(c->store, target, &last_ms);
-	json_object_object_add(o, "success_rate", stats_success_rate(&s));
+	json_object_object_add(o, "success_rate", success_rate(&s));
 	json_add_number_unless(o, "p95_ms", s.p95_ms, -1);
 	json_add_number(o, "pending_deliveries", s.pending);
 	json_add_number(o, "failed_deliveries", s.failed);
@@ -134,7 +141,7 @@ struct json_object *stats_show_target(struct api_call *c, const char *target, co
 	return NULL;
 }
 
-static struct json_object *show_stats(const struct api_call *c, const struct store_stats *s)
+struct json_object *stats_show(const struct api_call *c, const struct store_stats *s)
 {
 	struct json_object *o = json_object_new_object();
 
@@ -142,7 +149,7 @@ static struct json_object *show_stats(const struct api_call *c, const struct sto
 	json_add_number(o, "successful_deliveries", s->successful);
 	json_add_number(o, "failed_deliveries", s->failed);
 	json_add_number(o, "pending_deliveries", s->pending);
-	json_object_object_add(o, "success_rate", stats_success_rate(s));
+	json_object_object_add(o, "success_rate", success_rate(s));
 	json_add_number_unless(o, "p50_ms", s->p50_ms, -1);
 	json_add_number_unless(o, "p95_ms", s->p95_ms, -1);
 	json_add_time(o, "from", s->from_ms);
@@ -160,7 +167,7 @@ static void answer_stats(struct api_call *c)
 	stats_find_range(c, &range);
 	status = read_stats(c, c->id, &range, &s);
 	if (status == STORE_OK) {
-		o = show_stats(c, &s);
+		o = stats_show(c, &s);
 		if (c->in.include)
 			status = add_target_buckets(c, c->id, &range, o);
 	}

@@ -21,14 +21,17 @@ void stats_find_range(const struct api_call *c, struct stats_range *out);
 struct json_object *stats_show_target(struct api_call *c, const char *target, const struct stats_range *r,
                                       enum store_status *status);
 
-/* Percent of what has ended, never rounded up to 100; NULL where nothing has. */
-struct json_object *stats_success_rate(const struct store_stats *s);
+/* The members of GET /v1/webhooks/{id}/stats. */
+struct json_object *stats_show(const struct api_call *c, const struct store_stats *s);
 
 /* Add `bucket_seconds` and `buckets`, one for each step. BUCKETS has R->steps of them. */
 struct stats_bucket {
 	int64_t attempts, failed_attempts, events;
 };
 void stats_add_buckets(struct json_object *o, const struct stats_range *r, const struct stats_bucket *buckets, bool events);
+
+/* Add the attempts of ROW to the step that it falls into. */
+void stats_fill_bucket(const struct stats_range *r, struct stats_bucket *buckets, const struct store_bucket_row *row);
 
 /* The step that WALL_MS falls into; R->steps where it is none of them. */
 size_t stats_step(const struct stats_range *r, int64_t wall_ms);

@@ -241,7 +241,19 @@ static const char *const migrations[] = {
 
 	/* When the last of the attempts that are counted ended; of those of before, the start of their bucket. */
 	("ALTER TABLE tally ADD COLUMN last_ms INTEGER NOT NULL DEFAULT 0;"
-	 "UPDATE tally SET last_ms = bucket_ms WHERE attempts > 0;"),
+	 "UPDATE tally SET last_ms = bucket_ms WHERE attempts > 0;"
+	 "CREATE INDEX tally_sums ON tally (target, span, bucket_ms, attempts, failed_attempts) WHERE span > 0;"),
+
+	/* How many events came, by whose they are and when, counted as they are expanded (sqlite_arrivals.c). */
+	("CREATE TABLE arrival ("
+	 "  org TEXT NOT NULL,"
+	 "  span INTEGER NOT NULL,"
+	 "  bucket_ms INTEGER NOT NULL,"
+	 "  events INTEGER NOT NULL,"
+	 "  PRIMARY KEY (org, span, bucket_ms)) WITHOUT ROWID;"
+	 "INSERT INTO arrival SELECT org, 0, received_ms / 60000 * 60000, count(*) FROM event"
+	 "  WHERE test = 0 AND seq <= (SELECT value FROM meta WHERE key = 'expanded') GROUP BY 1, 3;"
+	 "INSERT INTO arrival SELECT org, 1, bucket_ms / 3600000 * 3600000, sum(events) FROM arrival GROUP BY 1, 3;"),
 };
 #define SCHEMA_VERSION ((int)(sizeof migrations / sizeof migrations[0]))
 

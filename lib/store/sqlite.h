@@ -86,6 +86,18 @@ enum store_status sqlite_put_delivery(struct store *s, int64_t event_seq, const 
 
 enum store_status sqlite_flush_expanded(struct store *s); /* before each commit */
 
+/* Count what arrived, up to the event SEQ, and was not expanded before; part of the same commit as that. */
+enum store_status sqlite_count_arrivals(struct store *s, int64_t seq);
+
+/* Remove counts of arrivals that no range reaches any more. */
+enum store_status sqlite_prune_arrivals(struct store *s, int64_t now_ms);
+
+/* May the organisation ORG see the target of this NAME? All may, unless it is a webhook of others; nobody sees
+ * one that was deleted. A condition; ORG is a parameter. */
+#define SQLITE_TARGET_SEEN(name, org) \
+	"(length(" name ") <> 29 OR " name " NOT GLOB 'wh_*' OR substr(" name ", 4) GLOB '*[^0-9a-z]*'" \
+	" OR EXISTS (SELECT 1 FROM webhook w WHERE w.id = " name " AND w.org = " org "))"
+
 /* The first and the last sequence number of events that is in use; and an event under the next one. */
 enum store_status sqlite_read_sequence(struct store *s, int64_t *first, int64_t *last);
 enum store_status sqlite_insert_event(struct store *s, struct store_event_in *e, int64_t seq, bool test);

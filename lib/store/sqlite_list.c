@@ -29,10 +29,7 @@ static void add_number(struct query *q, const char *condition, int64_t value)
 	q->values[q->n++].number = value;
 }
 
-/* A target is seen by all, unless it is a webhook of others; nobody sees one that was deleted. */
-#define TARGET_SEEN(name) \
-	"(length(" name ") <> 29 OR " name " NOT GLOB 'wh_*' OR substr(" name ", 4) GLOB '*[^0-9a-z]*'" \
-	" OR EXISTS (SELECT 1 FROM webhook w WHERE w.id = " name " AND w.org = ?))"
+#define TARGET_SEEN(name) SQLITE_TARGET_SEEN(name, "?")
 
 static void add_order(struct query *q, const char *column, const struct store_filter *f)
 {

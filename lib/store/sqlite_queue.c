@@ -95,6 +95,9 @@ enum store_status sqlite_flush_expanded(struct store *s)
 
 	if (s->expanded == 0)
 		return STORE_OK;
+	status = sqlite_count_arrivals(s, s->expanded);
+	if (status != STORE_OK)
+		return status;
 	stmt = sqlite_prepare(s, "UPDATE meta SET value = ?1 WHERE key = 'expanded' AND value < ?1");
 	sqlite3_bind_int64(stmt, 1, s->expanded);
 	status = sqlite_change(s, stmt);

@@ -317,6 +317,8 @@ static enum store_status prune_others(struct store *s, struct store_retention *r
 	enum store_status status = sqlite_prune_probes(s, now_ms);
 
 	if (status == STORE_OK)
+		status = sqlite_prune_arrivals(s, now_ms);
+	if (status == STORE_OK)
 		status = sqlite_prune_answers(s, now_ms, &more_answers);
 	if (status == STORE_OK)
 		status = sqlite_prune_invitations(s, r->events_before_ms, &more_invitations);

@@ -102,16 +102,30 @@ static enum store_status add_long_range(struct store *s, const struct progress *
 	return status;
 }
 
-/* TARGET's progress, or that of all targets where it is NULL. *OUT is the caller's to free. */
-static enum store_status read_targets(struct store *s, const char *target, struct progress **out, size_t *n)
+struct scope { /* which targets count: the one of this name, else those that ORG may see, else all */
+	const char *target, *org;
+};
+
+/* Conditions for the one and the others, with ?1 for what scope_value() returns. */
+#define BY_NAME(name) name " = ?1"
+#define BY_ORG(name) "(?1 = '' OR " SQLITE_TARGET_SEEN(name, "?1") ")"
+
+static const char *scope_value(const struct scope *scope)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"SELECT id, hours_until, days_until FROM target WHERE ?1 = '' OR name = ?1");
+	return scope->target ? scope->target : scope->org;
+}
+
+/* How far the targets in scope are. *OUT is the caller's to free. */
+static enum store_status read_targets(struct store *s, const struct scope *scope, struct progress **out, size_t *n)
+{
+	sqlite3_stmt *stmt = scope->target
+		? sqlite_prepare(s, "SELECT id, hours_until, days_until FROM target WHERE " BY_NAME("name"))
+		: sqlite_prepare(s, "SELECT id, hours_until, days_until FROM target WHERE " BY_ORG("name"));
 	enum store_status status;
 
 	*out = NULL;
 	*n = 0;
-	sqlite_bind_text(stmt, 1, target);
+	sqlite_bind_text(stmt, 1, scope_value(scope));
 	while ((status = sqlite_next(s, stmt)) == STORE_OK) {
 		*out = xreallocarray(*out, *n + 1, sizeof **out);
 		(*out)[(*n)++] = (struct progress){
@@ -124,12 +138,12 @@ static enum store_status read_targets(struct store *s, const char *target, struc
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
 
-static enum store_status add_range(struct store *s, const char *target, int64_t from_ms, int64_t to_ms, bool minutes,
+static enum store_status add_range(struct store *s, const struct scope *scope, int64_t from_ms, int64_t to_ms, bool minutes,
                                    struct sqlite_sum *sum)
 {
 	struct progress *targets;
 	size_t n, i;
-	enum store_status status = read_targets(s, target, &targets, &n);
+	enum store_status status = read_targets(s, scope, &targets, &n);
 
 	for (i = 0; status == STORE_OK && i < n; i++)
 		status = minutes ? sqlite_add_up(s, targets[i].target, STORE_MINUTE, from_ms, to_ms, sum)
@@ -140,19 +154,20 @@ static enum store_status add_range(struct store *s, const char *target, int64_t 
 
 /* One pass over the index of what waits: it has the deliveries' numbers, which are in the order
  * of their events. */
-static enum store_status read_backlog(struct store *s, const char *target, int64_t *waiting, int64_t *oldest_ms)
+#define BACKLOG(targets) \
+	"WITH seen AS MATERIALIZED (SELECT id FROM target WHERE " targets ")," \
+	" open AS (SELECT seq FROM delivery WHERE state = 'pending' AND due_ms >= 0 AND target IN seen" \
+	" UNION ALL SELECT seq FROM delivery WHERE state = 'running' AND test = 0 AND target IN seen)," \
+	" summary AS (SELECT count(*) AS n, min(seq) AS oldest FROM open)" \
+	"SELECT n, (SELECT e.received_ms FROM delivery d JOIN event e ON e.seq = d.event_seq" \
+	"  WHERE d.seq = oldest) FROM summary"
+
+static enum store_status read_backlog(struct store *s, const struct scope *scope, int64_t *waiting, int64_t *oldest_ms)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"WITH open AS (SELECT seq FROM delivery WHERE state = 'pending' AND due_ms >= 0"
-		"  AND target IN (SELECT id FROM target WHERE ?1 = '' OR name = ?1)"
-		" UNION ALL SELECT seq FROM delivery WHERE state = 'running' AND test = 0"
-		"  AND target IN (SELECT id FROM target WHERE ?1 = '' OR name = ?1)),"
-		" summary AS (SELECT count(*) AS n, min(seq) AS oldest FROM open)"
-		"SELECT n, (SELECT e.received_ms FROM delivery d JOIN event e ON e.seq = d.event_seq"
-		"  WHERE d.seq = oldest) FROM summary");
+	sqlite3_stmt *stmt = scope->target ? sqlite_prepare(s, BACKLOG(BY_NAME("name"))) : sqlite_prepare(s, BACKLOG(BY_ORG("name")));
 	enum store_status status;
 
-	sqlite_bind_text(stmt, 1, target);
+	sqlite_bind_text(stmt, 1, scope_value(scope));
 	status = sqlite_next(s, stmt);
 	if (status == STORE_OK) {
 		*waiting = sqlite3_column_int64(stmt, 0);
@@ -162,8 +177,8 @@ static enum store_status read_backlog(struct store *s, const char *target, int64
 	return status;
 }
 
-enum store_status store_stats(struct store *s, const char *target, int64_t from_ms, int64_t to_ms,
-                              struct store_stats *out)
+static enum store_status read_stats(struct store *s, const struct scope *scope, int64_t from_ms, int64_t to_ms,
+                                    struct store_stats *out)
 {
 	bool minutes = to_ms - from_ms <= HOUR_MS;
 	struct sqlite_sum sum = { .durations = DURATIONS_INIT };
@@ -173,7 +188,7 @@ enum store_status store_stats(struct store *s, const char *target, int64_t from_
 	out->from_ms = store_bucket(minutes ? STORE_MINUTE : STORE_HOUR, from_ms);
 	out->to_ms = to_ms;
 	if (status == STORE_OK)
-		status = add_range(s, target, out->from_ms, to_ms, minutes, &sum);
+		status = add_range(s, scope, out->from_ms, to_ms, minutes, &sum);
 	out->successful = sum.counts.successful;
 	out->failed = sum.counts.failed;
 	out->attempts = sum.counts.attempts;
@@ -185,9 +200,23 @@ enum store_status store_stats(struct store *s, const char *target, int64_t from_
 	return status;
 }
 
+enum store_status store_stats(struct store *s, const char *target, int64_t from_ms, int64_t to_ms,
+                              struct store_stats *out)
+{
+	return read_stats(s, &(struct scope){ .target = target }, from_ms, to_ms, out);
+}
+
 enum store_status store_stats_backlog(struct store *s, const char *target, struct store_stats *out)
 {
-	return read_backlog(s, target, &out->pending, &out->oldest_waiting_ms);
+	return read_backlog(s, &(struct scope){ .target = target }, &out->pending, &out->oldest_waiting_ms);
+}
+
+enum store_status store_stats_seen(struct store *s, const char *org, int64_t from_ms, int64_t to_ms, struct store_stats *out)
+{
+	const struct scope scope = { .org = org };
+	enum store_status status = read_stats(s, &scope, from_ms, to_ms, out);
+
+	return status == STORE_OK ? read_backlog(s, &scope, &out->pending, &out->oldest_waiting_ms) : status;
 }
 
 #define LAST_IN(span) \
@@ -207,32 +236,40 @@ enum store_status store_last_attempt(struct store *s, const char *target, int64_
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
 }
 
-/* Rows of the span itself, and of smaller ones where these are not added up yet. */
-#define BUCKETS(rows) \
-	"SELECT bucket_ms - bucket_ms % ?2 AS bucket, sum(attempts), sum(failed_attempts)" \
-	" FROM target t JOIN tally ON target = t.id WHERE (?1 = '' OR t.name = ?1)" \
-	" AND bucket_ms >= ?3 AND bucket_ms < ?4 AND (" rows ") GROUP BY bucket ORDER BY bucket"
+/* Rows of the span itself, and of smaller ones where these are not added up yet: by target, so that nothing
+ * else is read. Hours and days have an index without the durations, which are most of a row. */
+#define ROWS_OF(tally, span, since, targets) \
+	"SELECT y.bucket_ms - y.bucket_ms % ?2 AS bucket, y.attempts, y.failed_attempts" \
+	" FROM target t CROSS JOIN " tally " ON y.target = t.id AND y.span = " span \
+	" AND y.bucket_ms >= " since " AND y.bucket_ms < ?4 WHERE " targets
+#define ROWS(since, targets) ROWS_OF("tally y", "0", since, targets)
+#define SUMS(span, since, targets) ROWS_OF("tally y INDEXED BY tally_sums", span " AND y.span > 0", since, targets)
+#define BUCKETS(rows) "SELECT bucket, sum(attempts), sum(failed_attempts) FROM (" rows ") GROUP BY bucket ORDER BY bucket"
+#define MINUTES(targets) BUCKETS(ROWS("?3", targets))
+#define HOURS(targets) BUCKETS(SUMS("1", "?3", targets) " UNION ALL " ROWS("max(?3, t.hours_until)", targets))
+#define DAYS(targets) \
+	BUCKETS(SUMS("2", "?3", targets) " UNION ALL " SUMS("1", "max(?3, t.days_until)", targets) " UNION ALL " \
+	        ROWS("max(?3, t.hours_until)", targets))
 
-static sqlite3_stmt *prepare_buckets(struct store *s, enum store_span span)
+static sqlite3_stmt *prepare_buckets(struct store *s, const struct scope *scope, enum store_span span)
 {
 	switch (span) {
 	case STORE_MINUTE:
-		return sqlite_prepare(s, BUCKETS("span = 0"));
+		return scope->target ? sqlite_prepare(s, MINUTES(BY_NAME("t.name"))) : sqlite_prepare(s, MINUTES(BY_ORG("t.name")));
 	case STORE_HOUR:
-		return sqlite_prepare(s, BUCKETS("span = 1 OR (span = 0 AND bucket_ms >= t.hours_until)"));
+		return scope->target ? sqlite_prepare(s, HOURS(BY_NAME("t.name"))) : sqlite_prepare(s, HOURS(BY_ORG("t.name")));
 	default:
-		return sqlite_prepare(s, BUCKETS("span = 2 OR (span = 1 AND bucket_ms >= t.days_until)"
-		                                 " OR (span = 0 AND bucket_ms >= t.hours_until)"));
+		return scope->target ? sqlite_prepare(s, DAYS(BY_NAME("t.name"))) : sqlite_prepare(s, DAYS(BY_ORG("t.name")));
 	}
 }
 
-enum store_status store_list_buckets(struct store *s, const char *target, enum store_span span,
-                                     int64_t from_ms, int64_t to_ms, store_bucket_fn *fn, void *ctx)
+static enum store_status list_buckets(struct store *s, const struct scope *scope, enum store_span span,
+                                      int64_t from_ms, int64_t to_ms, store_bucket_fn *fn, void *ctx)
 {
-	sqlite3_stmt *stmt = prepare_buckets(s, span);
+	sqlite3_stmt *stmt = prepare_buckets(s, scope, span);
 	enum store_status status;
 
-	sqlite_bind_text(stmt, 1, target);
+	sqlite_bind_text(stmt, 1, scope_value(scope));
 	sqlite3_bind_int64(stmt, 2, sqlite_spans[span].length_ms);
 	sqlite3_bind_int64(stmt, 3, store_bucket(span, from_ms));
 	sqlite3_bind_int64(stmt, 4, to_ms);
@@ -248,6 +285,18 @@ enum store_status store_list_buckets(struct store *s, const char *target, enum s
 	}
 	sqlite3_reset(stmt);
 	return status == STORE_NOT_FOUND ? STORE_OK : status;
+}
+
+enum store_status store_list_buckets(struct store *s, const char *target, enum store_span span,
+                                     int64_t from_ms, int64_t to_ms, store_bucket_fn *fn, void *ctx)
+{
+	return list_buckets(s, &(struct scope){ .target = target }, span, from_ms, to_ms, fn, ctx);
+}
+
+enum store_status store_list_buckets_seen(struct store *s, const char *org, enum store_span span,
+                                          int64_t from_ms, int64_t to_ms, store_bucket_fn *fn, void *ctx)
+{
+	return list_buckets(s, &(struct scope){ .org = org }, span, from_ms, to_ms, fn, ctx);
 }
 
 /* --- the whole store ----------------------------------------------------------------------- */
@@ -280,7 +329,7 @@ enum store_status store_count(struct store *s, struct store_counts *out)
 	memset(out, 0, sizeof *out);
 	status = count_states(s, out);
 	if (status == STORE_OK)
-		status = read_backlog(s, NULL, &open, &oldest_ms);
+		status = read_backlog(s, &(struct scope){ NULL, NULL }, &open, &oldest_ms);
 	out->pending = open - out->running;
 	if (oldest_ms && (!out->oldest_waiting_ms || oldest_ms < out->oldest_waiting_ms))
 		out->oldest_waiting_ms = oldest_ms;

@@ -9,6 +9,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import ntrvsta  # noqa: E402
 import seed  # noqa: E402
 import tap  # noqa: E402
 import test_api  # noqa: E402
@@ -162,7 +163,7 @@ def when(text):
     return datetime.datetime.fromisoformat(text).timestamp()
 
 
-class Stats(test_api.ApiTest):
+class CountingTest(test_api.ApiTest):
     def check_buckets(self, shown, name):
         """Buckets that cover the range without a gap; the sums of their members."""
         seconds, count = RANGES[name]
@@ -172,6 +173,8 @@ class Stats(test_api.ApiTest):
         self.assertLess(0, starts[-1] + seconds + 1 - time.time())
         return {key: sum(b[key] for b in shown["buckets"]) for key in shown["buckets"][0] if key != "start"}
 
+
+class Stats(CountingTest):
     def test_webhooks(self):
         """the list with stats: those of each webhook and handler, in steps of the range; without unless asked for"""
         site = self.start({"handlers": {"retry_schedule": "1h"}},
@@ -231,6 +234,101 @@ class Stats(test_api.ApiTest):
                 self.assertEqual(shown["buckets"][0]["start"], shown["from"])
         self.assertFalse({"buckets", "bucket_seconds"} & set(self.call("GET", path).json))
         self.assertEqual(self.wrong("GET", path, query="include=stats"), ["include"])
+
+
+class Overview(CountingTest):
+    def overview(self, name="24h", **how):
+        shown = self.call("GET", "/v1/overview", query={"timeRange": name}, status=200, **how).json
+        self.assertEqual(shown["buckets"][0]["start"], shown["from"])
+        sums = self.check_buckets(shown, name)
+        self.assertEqual(sums["events"], shown["events_received"])
+        return {**shown, **sums}
+
+    def numbers(self, **how):
+        shown = self.overview(**how)
+        return [shown[f"{key}_deliveries"] for key in ("total", "successful", "failed", "pending")]
+
+    def test_numbers(self):
+        """deliveries that ended and that wait, over all handlers, in each range"""
+        site = self.start({"handlers": {"retry_schedule": "1h"}}, handlers={"all/ok": "exit 0", "all/no": "exit 100", "session.completed/later": "exit 1"})
+        empty = self.overview()
+        self.assertEqual((empty["events"], empty["total_deliveries"], empty["success_rate"], empty["p50_ms"], empty["p95_ms"], empty["oldest_waiting_at"]),
+                         (0, 0, None, None, None, None))
+        before = time.time()
+        self.receive(3)
+        self.receive(1, name="other.event")
+        site.dispatch_once()
+        for name in RANGES:
+            with self.subTest(name):
+                shown = self.overview(name)
+                self.assertEqual((shown["events"], shown["attempts"], shown["failed_attempts"]), (4, 11, 7))
+                self.assertEqual(self.numbers(), [11, 4, 4, 3])
+                self.assertEqual(shown["success_rate"], 50)
+                self.assertTrue(0 <= shown["p50_ms"] <= shown["p95_ms"])
+                self.assertTrue(before - 0.01 <= when(shown["oldest_waiting_at"]) <= time.time())
+        self.assertEqual(self.overview(key=self.make_key(scope="read"))["events"], 4)
+        self.assertEqual(self.wrong("GET", "/v1/overview", query="timeRange=2h&include=x"), ["timeRange", "include"])
+
+    def test_dispatcher(self):
+        """whether a dispatcher runs; what it has not seen yet counts, and waits"""
+        site = self.start(handlers={"all/x": "exit 0"})
+        before = time.time()
+        self.receive(2)
+        shown = self.overview()
+        self.assertEqual((shown["dispatcher_running"], shown["events"], shown["pending_deliveries"]), (False, 2, 0))
+        self.assertTrue(before - 0.01 <= when(shown["oldest_waiting_at"]) <= time.time())
+        site.start_dispatcher()
+        ntrvsta.wait_for(lambda: self.numbers() == [2, 2, 0, 0], what="deliveries")
+        shown = self.overview("1h")
+        self.assertEqual((shown["dispatcher_running"], shown["events"], shown["oldest_waiting_at"]), (True, 2, None))
+
+    def test_events(self):
+        """each event counts once, where it came: no repeated call, no test, none that is replayed; also when it is gone"""
+        site = self.start(handlers={"all/x": "exit 0"})
+        old = seed.now_ms() - 10 * seed.DAY_MS
+        seed.backlog(site, 50, received_ms=old)
+        body = ntrvsta.event(n=1)
+        for duplicate in (False, True):
+            self.assertEqual(self.program.call(body).json["duplicate"], duplicate)
+        self.assertEqual([self.overview(name)["events"] for name in RANGES], [1, 1, 1, 51])
+        site.start_dispatcher()
+        site.tool("test", "all/x", "session.completed")
+        ntrvsta.wait_for(lambda: self.overview()["successful_deliveries"] == 51, what="deliveries")
+        site.tool("events", "replay", site.stored()[50][0])
+        self.assertEqual([self.overview(name)["events"] for name in RANGES], [1, 1, 1, 51])
+        ntrvsta.wait_for(lambda: self.overview()["pending_deliveries"] == 0, what="the replay")
+        bucket, = [b for b in self.overview("30d")["buckets"] if b["events"] == 50]
+        self.assertTrue(0 <= old / 1000 - when(bucket["start"]) < 12 * 3600)
+        site.configure({"store": {"retain_events": "1d"}})
+        site.tool("prune")
+        self.assertEqual(len(site.stored()), 2)
+        self.assertEqual(self.overview("30d")["events"], 51)
+        self.change("UPDATE arrival SET bucket_ms = bucket_ms - ?", 41 * seed.DAY_MS)
+        site.tool("prune")
+        self.assertEqual(site.query("SELECT count(*) FROM arrival"), [(0,)])
+
+    def test_organisations(self):
+        """an organisation's webhooks and events count for itself alone, handlers for all; a deleted webhook for nobody"""
+        site = self.start(handlers={"all/x": "exit 0"})
+        other = self.make_key(org="other")
+        hook = self.create(active=False)["id"]
+        self.receive(3)
+        self.change("UPDATE event SET org = 'acme' WHERE seq = 2")
+        self.change("UPDATE event SET org = 'other' WHERE seq = 3")
+        for _ in range(2):
+            self.assertEqual((self.overview()["events"], self.overview(key=other)["events"]), (2, 2))
+            site.dispatch_once()
+        self.change("INSERT INTO target (name) VALUES (?)", hook)
+        self.change("INSERT INTO delivery (id, event_seq, target, state, created_ms, updated_ms)"
+                    " SELECT 'dlv_1', 2, id, 'pending', 5, 5 FROM target WHERE name = ?", hook)
+        self.change("INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts, failed)"
+                    " SELECT id, 0, ?, 7, 6, 5 FROM target WHERE name = ?", seed.now_ms() // 60000 * 60000, hook)
+        self.assertEqual(self.numbers(), [3 + 5 + 1, 3, 5, 1])
+        self.assertEqual(self.overview()["attempts"], 3 + 7)
+        self.assertEqual(self.numbers(key=other), [3, 3, 0, 0])
+        self.assertEqual(self.overview(key=other)["attempts"], 3)
+        self.call("DELETE", f"/v1/webhooks/{hook}", status=204)
+        self.assertEqual(self.numbers(), [3, 3, 0, 0])
 
 
 if __name__ == "__main__":

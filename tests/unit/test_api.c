@@ -272,6 +272,7 @@ static void test_routes(void)
 		{ "GET", "/v1/events", "", AUTH_READ, 200 },
 		{ "GET", "/v1/events", "{\"a\":1}", AUTH_READ, 422 },
 		{ "DELETE", "/v1/events/x", "", AUTH_ADMIN, 405 },
+		{ "GET", "/v1/event-types", "", AUTH_READ, 200 },
 		{ "GET", "/v1/deliveries", "", AUTH_READ, 200 },
 		{ "POST", "/v1/deliveries/x/cancel", "", AUTH_READ, 403 },
 		{ "POST", "/v1/deliveries/x/cancel", "", AUTH_WRITE, 404 },
