@@ -98,6 +98,7 @@ static const struct {
 } tables[] = {
 	{ test_routes, &test_nroutes, true },
 	{ overview_routes, &overview_nroutes, false },
+	{ replay_routes, &replay_nroutes, false },
 	{ stats_routes, &stats_nroutes, false },
 	{ queue_routes, &queue_nroutes, false },
 	{ recover_routes, &recover_nroutes, true },

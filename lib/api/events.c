@@ -1,8 +1,12 @@
 #include "lib/api/call.h"
 #include "lib/api/publish.h"
 
+#include "lib/api/scan.h"
 #include "lib/event/catalogue.h"
 #include "lib/event/sample.h"
+
+#define SEARCH_MAX 200 /* bytes of the text looked for */
+#define SEARCH_ROWS 100000 /* events whose bodies one call looks through */
 
 static struct json_object *show_event(const struct store_event_row *row)
 {
@@ -24,29 +28,56 @@ static struct json_object *show_event(const struct store_event_row *row)
 	return o;
 }
 
+struct listing {
+	struct page page;
+	int64_t last_ms; /* when the last row came */
+};
+
 static int add_event(void *ctx, const struct store_event_row *row)
 {
-	struct page *page = ctx;
+	struct listing *l = ctx;
 
-	if (!page_has_room(page))
+	if (!page_has_room(&l->page))
 		return 1;
-	page_add(page, show_event(row), "e%lld", (long long)row->seq);
+	page_add(&l->page, show_event(row), "e%lld", (long long)row->seq);
+	l->last_ms = row->received_ms;
 	return 0;
+}
+
+/* A whole id needs no search. */
+static void list_one(struct api_call *c, struct store_filter *f)
+{
+	struct listing l = { .last_ms = 0 };
+
+	f->event_id = f->text;
+	f->text = NULL;
+	page_begin(&l.page, c);
+	l.page.searched = true;
+	page_end(&l.page, c, store_list_events(c->store, f, add_event, &l));
 }
 
 static void list(struct api_call *c)
 {
 	struct store_filter f = {
-		.org = c->who->org, .event = c->in.event, .since_ms = c->in.since_ms, .until_ms = c->in.until_ms,
-		.before_seq = page_cursor(c, 'e'),
+		.org = c->who->org, .event = c->in.event, .text = c->in.search, .since_ms = c->in.since_ms,
+		.until_ms = c->in.until_ms, .limit = PAGE_LIMIT_MAX + 1,
 	};
-	struct page page;
+	struct listing l = { .last_ms = 0 };
+	struct scan scan;
+	int64_t before_seq = page_cursor(c, 'e');
+	enum store_status status;
 
-	if (f.before_seq < 0)
+	if (before_seq < 0)
 		return;
-	page_begin(&page, c);
-	f.limit = page.limit + 1;
-	page_end(&page, c, store_list_events(c->store, &f, add_event, &page));
+	if (f.text && id_valid(ID_EVENT, f.text)) {
+		list_one(c, &f);
+		return;
+	}
+	page_begin(&l.page, c);
+	status = scan_begin(&scan, c, STORE_EVENTS, before_seq, f.text ? SEARCH_ROWS : INT64_MAX);
+	while (status == STORE_OK && !l.page.more && scan_next(&scan, &f))
+		status = store_list_events(c->store, &f, add_event, &l);
+	scan_end(&scan, &l.page, c, 'e', l.last_ms, status);
 }
 
 /* With the body as it was received: text, so that not a byte of it changes. */
@@ -127,6 +158,7 @@ static const struct field list_fields[] = {
 	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event) },
 	{ .name = "since", .type = FIELD_TIME, .offset = IN(since_ms) },
 	{ .name = "until", .type = FIELD_TIME, .offset = IN(until_ms) },
+	{ .name = "q", .type = FIELD_TEXT, .offset = IN(search), .min = 1, .max = SEARCH_MAX },
 };
 static const struct field publish_fields[] = {
 	{ .name = "event", .type = FIELD_EVENT, .offset = IN(event), .required = true },

@@ -225,6 +225,7 @@ struct store_filter {
 	const char *state;          /* of a delivery, or "waiting" for pending and running */
 	bool skip_tests;            /* deliveries that are no tests */
 	const char *outcome;        /* of an attempt: "success", or "failed" for all others */
+	const char *text;           /* an event's id, name or body has this in it; ASCII letters of either case are equal */
 	int64_t since_ms, until_ms; /* received, created or started */
 	int64_t before_seq, after_seq;
 	bool oldest_first;

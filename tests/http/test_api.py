@@ -999,7 +999,9 @@ class Document(ApiTest):
         self.call("GET", "/v1/deliveries")
         self.call("POST", f"/v1/deliveries/{ident}/retry")
         self.call("POST", f"/v1/deliveries/{ident}/cancel")
-        self.call("GET", "/v1/events/" + self.call("GET", "/v1/events").json["data"][0]["id"])
+        event_id = self.call("GET", "/v1/events").json["data"][0]["id"]
+        self.call("GET", f"/v1/events/{event_id}")
+        self.call("POST", f"/v1/events/{event_id}/replay")
         hook = self.create()["id"]
         self.call("GET", "/healthz")
         self.call("GET", "/metrics")

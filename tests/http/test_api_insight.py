@@ -331,5 +331,96 @@ class Overview(CountingTest):
         self.assertEqual(self.numbers(), [3, 3, 0, 0])
 
 
+class Events(test_api.ApiTest):
+    def find(self, query, **how):
+        page = self.call("GET", "/v1/events", query=query, status=200, **how).json
+        self.assertFalse(page["has_more"])
+        self.assertIsNone(page["searched_until"])
+        return [row["id"] for row in page["data"]]
+
+    def test_search(self):
+        """text in the id, the name or the body, whatever the case; nothing in it is a wildcard; other filters narrow it"""
+        self.start()
+        bodies = [ntrvsta.event("session.completed", session={"id": "sess_1", "note": "100% _done_ \\ x"}, candidate={"email": "Mira@Example.org"}),
+                  ntrvsta.event("session.started", session={"id": "sess_1"}, who="Zoë", odd="a*b?c[d]"), b'{"event":"other.event","x":"\xc3\xab"}']
+        a, b, c = (self.program.call(body).json["id"] for body in bodies)
+        for text, ids in (("mira@example.org", [a]), ("EXAMPLE.ORG", [a]), ("sess_1", [b, a]), ("sess-1", []), ("sess%1", []), ("100%", [a]), ("_done_", [a]),
+                          ("\\\\", [a]), ("%", [a]), ("sess__", []), ("*b?", [b]), ("[d]", [b]), ("completed", [a]), ("other.", [c]), (a, [a]),
+                          (a[4:20].upper(), [i for i in (c, b, a) if i[4:20] == a[4:20]]), ("evt_" + "0" * 26, []), ("ë", [c]), ("\\u00eb", [b]), ("'", []), ("x" * 200, [])):
+            with self.subTest(text[:30]):
+                self.assertEqual(self.find({"q": text}), ids)
+        self.assertEqual(self.find({"q": "sess_1", "event": "session.started"}), [b])
+        self.assertEqual(self.find({"q": "sess_1", "since": "2100-01-01T00:00:00Z"}), [])
+        self.assertEqual(self.find({"q": "sess_1", "until": "2100-01-01T00:00:00Z"}), [b, a])
+        self.assertEqual([r["id"] for r in self.pages("/v1/events", 1, q="sess_1")], [b, a])
+        for query, names in (("q=", ["q"]), ("q=" + "x" * 201, ["q"]), ("q=%00", ["q"]), ("q=a&cursor=d1", ["cursor"])):
+            with self.subTest(query[:30]):
+                self.assertEqual(self.wrong("GET", "/v1/events", query=query), names)
+        other = self.make_key(org="other")
+        self.change("UPDATE event SET org = 'acme' WHERE id IN (?, ?)", a, b)
+        self.assertEqual((self.find({"q": "sess_1"}, key=other), self.find({"q": a}, key=other), self.find({"q": a})), ([], [], [a]))
+
+    def test_search_many(self):
+        """a search says how far it came, and goes on from there, until all was looked at"""
+        self.start()
+        seed.backlog(self.site, 120_000, received_ms=seed.now_ms() - seed.DAY_MS)
+        self.change("UPDATE event SET body = replace(body, 'data', 'needle') WHERE seq = 7")
+        self.receive()
+        found, query, calls = [], {"q": "NEEDLE"}, 0
+        while True:
+            page = self.call("GET", "/v1/events", query=query, status=200).json
+            found += page["data"]
+            calls += 1
+            self.assertEqual(page["has_more"], page["searched_until"] is not None)
+            if not page["has_more"]:
+                break
+            self.assertLess(when(page["searched_until"]), time.time() - 80_000)
+            query["cursor"] = page["next_cursor"]
+        self.assertEqual([row["id"] for row in found], [f"evt_{7:026}"])
+        self.assertGreater(calls, 1)
+
+    def test_replay(self):
+        """to all that take it now, or to one of them; what waits is left alone"""
+        site = self.start(handlers={"all/x": "exit 0", "session.completed/y": "exit 100", "other.event/z": "exit 0"})
+        other = self.make_key(org="other")
+        self.receive()
+        path = "/v1/events/" + self.call("GET", "/v1/events").json["data"][0]["id"]
+        self.assertEqual(self.call("POST", f"{path}/replay", status=202).json, {"deliveries": 0})
+        site.dispatch_once()
+        self.assertEqual(self.call("POST", f"{path}/replay", {"webhook": "session.completed/y"}, status=202).json, {"deliveries": 1})
+        self.assertEqual({r["webhook"]: r["status"] for r in self.call("GET", "/v1/deliveries").json["data"]},
+                         {"all/x": "success", "session.completed/y": "pending"})
+        hook = self.create()["id"]
+        self.call("POST", "/v1/webhooks", {**test_api.HOOK, "url": "https://b.example.org"}, key=other, status=201)
+        self.create(active=False)
+        self.create(events=["other.event"])
+        self.assertEqual(self.call("POST", f"{path}/replay", {}, status=202).json, {"deliveries": 2})
+        self.assertEqual({(r["webhook"], r["status"]) for r in self.call("GET", "/v1/deliveries").json["data"]},
+                         {("all/x", "pending"), ("session.completed/y", "pending"), (hook, "pending")})
+        self.assertEqual(self.call("POST", f"{path}/replay", status=202).json, {"deliveries": 0})
+        for name in ("other.event/z", "all/nobody", "wh_" + "0" * 26, "../x"):
+            with self.subTest(name):
+                self.refused(409, "conflict", "POST", f"{path}/replay", {"webhook": name})
+        self.refused(409, "conflict", "POST", f"{path}/replay", {"webhook": hook}, key=other)
+        self.refused(403, "forbidden", "POST", f"{path}/replay", key=self.make_key(scope="read"))
+        self.refused(404, "not_found", "POST", "/v1/events/evt_0/replay")
+        self.assertEqual(sorted(self.wrong("POST", f"{path}/replay", {"webhook": "", "x": 1})), ["webhook", "x"])
+        self.change("UPDATE event SET org = 'acme'")
+        self.refused(404, "not_found", "POST", f"{path}/replay", key=other)
+        self.change("UPDATE event SET test = 1")
+        self.refused(409, "conflict", "POST", f"{path}/replay")
+
+    def test_replay_wakes(self):
+        """the dispatcher is told; without any target nothing can be done"""
+        site = self.start(handlers={"all/x": "echo >>$OUT/done"})
+        site.start_dispatcher()
+        self.receive()
+        event = ntrvsta.wait_for(lambda: [r for r in self.call("GET", "/v1/events").json["data"] if r["status"] == "success"], what="a delivery")[0]
+        self.call("POST", f"/v1/events/{event['id']}/replay", status=202)
+        ntrvsta.wait_for(lambda: ntrvsta.read_file(os.path.join(site.out, "done")) == b"\n\n", what="a second run")
+        os.unlink(os.path.join(site.handlers, "all", "x"))
+        self.refused(409, "conflict", "POST", f"/v1/events/{event['id']}/replay")
+
+
 if __name__ == "__main__":
     tap.main()
