@@ -36,7 +36,7 @@ enum store_status scan_waiting(struct scan *scan, struct api_call *c, bool runni
 	return status;
 }
 
-static bool is_over(const struct scan *scan)
+bool scan_is_over(const struct scan *scan)
 {
 	return scan->left.before_seq <= scan->left.after_seq + 1;
 }
@@ -45,7 +45,7 @@ bool scan_next(struct scan *scan, struct store_filter *f)
 {
 	int64_t now_ms = clock_mono_ms(), piece;
 
-	if (is_over(scan) || scan->rows <= 0 || now_ms >= scan->deadline_ms)
+	if (scan_is_over(scan) || scan->rows <= 0 || now_ms >= scan->deadline_ms)
 		return false;
 	if (scan->grows || now_ms - scan->started_ms < PIECE_MS)
 		scan->piece *= 2;
@@ -68,7 +68,7 @@ bool scan_next(struct scan *scan, struct store_filter *f)
 
 void scan_end(struct scan *scan, struct page *page, struct api_call *c, char mark, int64_t last_ms, enum store_status status)
 {
-	if (status == STORE_OK && !page->more && !is_over(scan)) {
+	if (status == STORE_OK && !page->more && !scan_is_over(scan)) {
 		page->more = true;
 		buf_reset(&page->last);
 		buf_addf(&page->last, "%c%lld", mark, (long long)scan->left.before_seq);

@@ -24,6 +24,9 @@ enum store_status scan_waiting(struct scan *scan, struct api_call *c, bool runni
 /* The next piece into F's before_seq and after_seq. False where there is none, or the time is up. */
 bool scan_next(struct scan *scan, struct store_filter *f);
 
+/* Is nothing left to look at? */
+bool scan_is_over(const struct scan *scan);
+
 /* Answer with PAGE, and with `searched_until`: where PAGE is not full, it goes on with a cursor of MARK and the
  * number at which SCAN stopped; LAST_MS is when PAGE's last row came. */
 void scan_end(struct scan *scan, struct page *page, struct api_call *c, char mark, int64_t last_ms, enum store_status status);

@@ -17,6 +17,9 @@ enum store_table { STORE_EVENTS, STORE_DELIVERIES };
 enum store_status store_find_range(struct store *s, enum store_table table, int64_t since_ms, int64_t until_ms,
                                    struct store_range *out);
 
+/* How many deliveries F leaves. They are counted: a million of one state in two seconds or so. */
+enum store_status store_count_deliveries(struct store *s, const struct store_filter *f, int64_t *n);
+
 /* The number of the newest delivery below BEFORE_SEQ that waits, or, where RUNNING, runs; 0 where none does. */
 enum store_status store_newest_waiting(struct store *s, int64_t before_seq, bool running, int64_t *seq);
 

@@ -1,4 +1,4 @@
-#include "lib/store/store.h"
+#include "lib/store/search.h"
 
 #include <string.h>
 
@@ -238,6 +238,26 @@ static bool add_waiting(struct query *q, const struct store_filter *f)
 	return true;
 }
 
+static void add_delivery_conditions(struct query *q, const struct store_filter *f)
+{
+	add_text(q, "e.org IN ('', ?)", f->org);
+	add_text(q, TARGET_SEEN("t.name"), f->org);
+	add_text(q, "d.id = ?", f->delivery_id);
+	add_text(q, "e.id = ?", f->event_id);
+	add_text(q, "e.event = ?", f->event);
+	add_text(q, "t.name = ?", f->target);
+	if (f->state)
+		add_state(q, f->state);
+	if (f->skip_tests)
+		buf_adds(&q->sql, " AND d.test = 0");
+	add_number(q, "d.created_ms >= ?", f->since_ms);
+	add_number(q, "d.created_ms < ?", f->until_ms);
+	add_number(q, "d.seq < ?", f->before_seq);
+	add_number(q, "d.seq > ?", f->after_seq);
+}
+
+#define DELIVERY_JOINS " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1"
+
 enum store_status store_list_deliveries(struct store *s, const struct store_filter *f,
                                         store_delivery_fn *fn, void *ctx)
 {
@@ -247,25 +267,27 @@ enum store_status store_list_deliveries(struct store *s, const struct store_filt
 
 	buf_addf(&q.sql,
 	         "SELECT d.id, e.id, e.event, t.name, d.state, d.attempt, d.created_ms, max(d.due_ms, 0), d.updated_ms,"
-	         " d.error_code, d.error_message, t.held, d.test, d.seq FROM %s"
-	         " JOIN event e ON e.seq = d.event_seq JOIN target t ON t.id = d.target WHERE 1",
+	         " d.error_code, d.error_message, t.held, d.test, d.seq FROM %s" DELIVERY_JOINS,
 	         open ? "open o CROSS JOIN delivery d ON d.seq = o.seq" : "delivery d");
-	add_text(&q, "e.org IN ('', ?)", f->org);
-	add_text(&q, TARGET_SEEN("t.name"), f->org);
-	add_text(&q, "d.id = ?", f->delivery_id);
-	add_text(&q, "e.id = ?", f->event_id);
-	add_text(&q, "e.event = ?", f->event);
-	add_text(&q, "t.name = ?", f->target);
-	if (f->state)
-		add_state(&q, f->state);
-	if (f->skip_tests)
-		buf_adds(&q.sql, " AND d.test = 0");
-	add_number(&q, "d.created_ms >= ?", f->since_ms);
-	add_number(&q, "d.created_ms < ?", f->until_ms);
-	add_number(&q, "d.seq < ?", f->before_seq);
-	add_number(&q, "d.seq > ?", f->after_seq);
+	add_delivery_conditions(&q, f);
 	add_order(&q, "d.seq", f);
 	return run_query(s, &q, list_delivery, &l);
+}
+
+static int note_count(void *ctx, sqlite3_stmt *stmt)
+{
+	*(int64_t *)ctx = sqlite3_column_int64(stmt, 0);
+	return 1;
+}
+
+enum store_status store_count_deliveries(struct store *s, const struct store_filter *f, int64_t *n)
+{
+	struct query q = { .sql = BUF_INIT };
+
+	*n = 0;
+	buf_adds(&q.sql, "SELECT count(*) FROM delivery d" DELIVERY_JOINS);
+	add_delivery_conditions(&q, f);
+	return run_query(s, &q, note_count, n);
 }
 
 /* --- attempts -------------------------------------------------------------------------- */

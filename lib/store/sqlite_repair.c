@@ -46,21 +46,29 @@ static enum store_status begin_anew(struct store *s, const struct ended *e, int6
 	return status;
 }
 
-enum store_status store_retry(struct store *s, const char *delivery_id, int64_t now_ms)
+enum store_status store_retry_from(struct store *s, const char *delivery_id, const char *state, int64_t now_ms)
 {
 	struct ended ended;
 	sqlite3_stmt *stmt;
-	enum store_status status = store_begin(s);
+	bool own;
+	enum store_status status = sqlite_enter(s, &own);
 
 	if (status != STORE_OK)
 		return status;
 	stmt = sqlite_prepare(s,
-		"SELECT seq, target, updated_ms, state FROM delivery WHERE id = ?1 AND state <> 'running' AND test = 0");
+		"SELECT seq, target, updated_ms, state FROM delivery WHERE id = ?1 AND state <> 'running' AND test = 0"
+		" AND (?2 = '' OR state = ?2)");
 	sqlite_bind_text(stmt, 1, delivery_id);
+	sqlite_bind_text(stmt, 2, state);
 	status = read_ended(s, stmt, &ended);
 	if (status == STORE_OK)
 		status = begin_anew(s, &ended, now_ms);
-	return sqlite_leave(s, true, status);
+	return sqlite_leave(s, own, status);
+}
+
+enum store_status store_retry(struct store *s, const char *delivery_id, int64_t now_ms)
+{
+	return store_retry_from(s, delivery_id, NULL, now_ms);
 }
 
 /* Give the event a delivery to TARGET that waits. *N counts it unless it waited or ran already. */

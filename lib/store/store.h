@@ -247,6 +247,9 @@ enum store_status store_list_attempts(struct store *s, const struct store_filter
  * STORE_NOT_FOUND where ID does not exist, is running or is a test. */
 enum store_status store_retry(struct store *s, const char *delivery_id, int64_t now_ms);
 
+/* The same, where its state is STATE; else STORE_NOT_FOUND. */
+enum store_status store_retry_from(struct store *s, const char *delivery_id, const char *state, int64_t now_ms);
+
 /* Let an event begin anew for TARGETS: finished deliveries go back to pending, missing ones
  * are added; those that wait or run stay. *N counts what was added or put back. STORE_NOT_FOUND where
  * there is no such event, or where it is a test. */

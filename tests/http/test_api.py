@@ -999,6 +999,7 @@ class Document(ApiTest):
         self.call("GET", "/v1/deliveries")
         self.call("POST", f"/v1/deliveries/{ident}/retry")
         self.call("POST", f"/v1/deliveries/{ident}/cancel")
+        self.call("POST", "/v1/deliveries/retry", {"status": "canceled"})
         event_id = self.call("GET", "/v1/events").json["data"][0]["id"]
         self.call("GET", f"/v1/events/{event_id}")
         self.call("POST", f"/v1/events/{event_id}/replay")

@@ -422,5 +422,89 @@ class Events(test_api.ApiTest):
         self.refused(409, "conflict", "POST", f"/v1/events/{event['id']}/replay")
 
 
+class BulkRetry(test_api.ApiTest):
+    def retry(self, body, **how):
+        return self.call("POST", "/v1/deliveries/retry", body, status=200 if body.get("preview") else 202, **how).json
+
+    def steps(self, body, limit):
+        """How many each step retried."""
+        counts, cursor = [], {}
+        while True:
+            step = self.retry({**body, "limit": limit, **cursor})
+            counts.append(step["retried"])
+            self.assertEqual(step["has_more"], step["next_cursor"] is not None)
+            if not step["has_more"]:
+                return counts
+            cursor = {"cursor": step["next_cursor"]}
+
+    def states(self):
+        return dict(self.site.query("SELECT state, count(*) FROM delivery GROUP BY state"))
+
+    def test_steps(self):
+        """all that a filter leaves begins anew, in steps, once each; a preview only counts"""
+        site = self.start(handlers={"all/no": "exit 100", "session.completed/ok": "exit 0"})
+        self.receive(7)
+        self.receive(2, name="other.event")
+        site.dispatch_once()
+        failed = {"status": "failed"}
+        for body, n in ((failed, 9), ({**failed, "event": "other.event"}, 2), ({**failed, "webhook": "all/no"}, 9), ({**failed, "webhook": "all/x"}, 0),
+                        ({**failed, "since": "2100-01-01T00:00:00Z"}, 0), ({**failed, "until": "2100-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z"}, 9),
+                        ({"status": "canceled"}, 0)):
+            with self.subTest(str(body)):
+                self.assertEqual(self.retry({**body, "preview": True}), {"matched": n})
+        self.assertEqual(self.states(), {"failed": 9, "success": 7})
+        self.assertEqual(self.steps({**failed, "event": "other.event"}, 250), [2])
+        self.assertEqual(self.states(), {"failed": 7, "pending": 2, "success": 7})
+        counts = self.steps(failed, 3)
+        self.assertEqual((sum(counts), max(counts)), (7, 3))
+        self.assertEqual(self.states(), {"pending": 9, "success": 7})
+        self.assertEqual(self.retry(failed), {"retried": 0, "next_cursor": None, "has_more": False})
+        self.assertEqual(self.site.query("SELECT DISTINCT attempt FROM delivery WHERE state = 'pending'"), [(0,)])
+        self.assertEqual(self.call("GET", "/v1/overview").json["failed_deliveries"], 0)
+
+    def test_not_twice(self):
+        """what fails again between two steps is not begun once more; a test never is"""
+        site = self.start(handlers={"all/no": "exit 100"})
+        self.receive(6)
+        site.dispatch_once()
+        self.change("UPDATE delivery SET test = 1 WHERE seq = 2")
+        self.assertEqual(self.retry({"status": "failed", "preview": True}), {"matched": 5})
+        step = self.retry({"status": "failed", "limit": 3})
+        site.dispatch_once()
+        rest = self.retry({"status": "failed", "cursor": step["next_cursor"]})
+        self.assertEqual((step["retried"], step["has_more"], rest["retried"], rest["has_more"]), (3, True, 2, False))
+
+    def test_canceled(self):
+        """what was given up comes back, and the dispatcher is told"""
+        site = self.start(handlers={"all/x": "exit 0"})
+        self.receive(2)
+        site.dispatch_once()
+        self.change("UPDATE delivery SET state = 'canceled'")
+        site.start_dispatcher()
+        self.assertEqual(self.retry({"status": "canceled"})["retried"], 2)
+        ntrvsta.wait_for(lambda: self.states() == {"success": 2}, what="deliveries")
+
+    def test_refused(self):
+        """wrong fields; a key that may only read; another organisation's webhooks"""
+        self.start(handlers={"all/x": "exit 0"})
+        for body, names in (({}, ["status"]), ({"status": "success"}, ["status"]), ({"status": "failed", "x": 1}, ["x"]), ({"status": "failed", "event": "A"}, ["event"]),
+                            ({"status": "failed", "limit": 0}, ["limit"]), ({"status": "failed", "limit": 251}, ["limit"]), ({"status": "failed", "cursor": "e1"}, ["cursor"]),
+                            ({"status": "failed", "since": "1h", "until": 1, "webhook": ""}, ["since", "until", "webhook"]), ({"status": "failed", "preview": 1}, ["preview"]),
+                            ({"status": "failed", "preview": True, "limit": 5}, ["limit"]), ({"status": "failed", "preview": True, "cursor": "d5"}, ["cursor"])):
+            with self.subTest(str(body)):
+                self.assertEqual(sorted(self.wrong("POST", "/v1/deliveries/retry", body)), names)
+        self.refused(403, "forbidden", "POST", "/v1/deliveries/retry", {"status": "failed"}, key=self.make_key(scope="read"))
+        hook = self.create(active=False)["id"]
+        self.receive(2)
+        self.site.dispatch_once()
+        self.call("POST", f"/v1/webhooks/{hook}/recover", {"since": "2026-01-01T00:00:00Z"}, status=202)
+        self.change("UPDATE delivery SET state = 'failed'")
+        other = self.make_key(org="other")
+        self.assertEqual(self.retry({"status": "failed", "preview": True}, key=other), {"matched": 2})
+        self.assertEqual(self.retry({"status": "failed"}, key=other)["retried"], 2)
+        self.assertEqual(self.retry({"status": "failed", "webhook": hook}, key=other)["retried"], 0)
+        self.assertEqual(self.retry({"status": "failed", "webhook": hook})["retried"], 2)
+
+
 if __name__ == "__main__":
     tap.main()
