@@ -97,6 +97,7 @@ static const struct {
 	bool slow; /* they wait for others, or commit in steps: none can be one transaction */
 } tables[] = {
 	{ test_routes, &test_nroutes, true },
+	{ security_routes, &security_nroutes, false },
 	{ bulk_routes, &bulk_nroutes, true },
 	{ overview_routes, &overview_nroutes, false },
 	{ replay_routes, &replay_nroutes, false },

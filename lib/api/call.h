@@ -40,6 +40,8 @@ extern const struct route replay_routes[];
 extern const size_t replay_nroutes;
 extern const struct route bulk_routes[];
 extern const size_t bulk_nroutes;
+extern const struct route security_routes[];
+extern const size_t security_nroutes;
 
 /* Read C->in as ROUTE has it, LEN bytes of TEXT being the body, and run ROUTE unless something in them is wrong. */
 void call_run(struct api_call *c, const struct route *route, const char *query, const char *text, size_t len);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "lib/api/security.h"
 #include "lib/api/stats.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/wake.h"
@@ -62,6 +63,7 @@ static struct json_object *show_overview(const struct api_call *c, const struct 
 	json_add_number(doc, "events_received", o->events);
 	json_add_time(doc, "oldest_waiting_at", o->stats.oldest_waiting_ms);
 	stats_add_buckets(doc, &o->range, o->buckets, true);
+	json_object_object_add(doc, "refusals", security_count(c, &o->range));
 	return doc;
 }
 

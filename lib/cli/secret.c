@@ -9,13 +9,6 @@
 #include "lib/base/units.h"
 #include "lib/cli/output.h"
 
-static bool from_environment(const struct conf_source *source)
-{
-	const char *value = getenv("NTRVSTA_WEBHOOK_SECRET");
-
-	return value && *value && strcmp(source->name, "ntrvsta") == 0;
-}
-
 /* --- list ---------------------------------------------------------------------------------- */
 
 static struct json_object *json_secret(const struct conf_source *source, size_t i, int64_t now_ms)
@@ -28,7 +21,7 @@ static struct json_object *json_secret(const struct conf_source *source, size_t 
 	json_object_object_add(o, "state", json_object_new_string(secret_live(s, now_ms) ? "live" : "expired"));
 	json_object_object_add(o, "until", s->until_ms == SECRETS_FOREVER ? NULL : cli_json_time(s->until_ms));
 	json_object_object_add(o, "bytes", json_object_new_int64((int64_t)s->len));
-	json_object_object_add(o, "file", from_environment(source) ? NULL : cli_json_string(source->secret_file));
+	json_object_object_add(o, "file", conf_secret_from_environment(source) ? NULL : cli_json_string(source->secret_file));
 	return o;
 }
 
@@ -44,7 +37,7 @@ static void add_row(struct cli_table *table, const struct conf_source *source, s
 	cli_table_cell(table, secret_live(s, now_ms) ? "live" : "expired");
 	cli_table_cell(table, s->until_ms == SECRETS_FOREVER ? "-" : cli_format_time(s->until_ms, time));
 	cli_table_cell(table, bytes);
-	cli_table_cell(table, from_environment(source) ? "$NTRVSTA_WEBHOOK_SECRET" : source->secret_file);
+	cli_table_cell(table, conf_secret_from_environment(source) ? "$NTRVSTA_WEBHOOK_SECRET" : source->secret_file);
 }
 
 static int list(const struct cli *cli, const struct conf *conf, const struct conf_source *only)
@@ -107,7 +100,7 @@ static int rotate(const struct cli *cli, const struct conf_source *source, int64
 	struct buf err = BUF_INIT;
 	int status = CLI_OK;
 
-	if (from_environment(source))
+	if (conf_secret_from_environment(source))
 		return cli_fail(cli, "the secret of source %s comes from $NTRVSTA_WEBHOOK_SECRET: change it there", source->name);
 	cli_make_secret(secret);
 	if (secrets_rotate(source->secret_file, secret, until_ms, &err))

@@ -90,6 +90,13 @@ bool conf_changed(const struct conf *c)
 	return false;
 }
 
+bool conf_secret_from_environment(const struct conf_source *source)
+{
+	const char *value = getenv(SECRET_VARIABLE);
+
+	return value && *value && strcmp(source->name, DEFAULT_SOURCE) == 0;
+}
+
 bool conf_secrets_usable(const struct conf *c)
 {
 	for (size_t i = 0; i < c->nsources; i++) {

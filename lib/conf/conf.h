@@ -115,6 +115,9 @@ void conf_remember(struct conf *c);
  * Never NULL; lives as long as C. */
 const struct conf_handler *conf_handler(const struct conf *c, const char *name);
 
+/* Does $NTRVSTA_WEBHOOK_SECRET stand in for the secret file of SOURCE? */
+bool conf_secret_from_environment(const struct conf_source *source);
+
 /* The source called NAME; with NAME NULL the one called "ntrvsta", else the first. NULL where
  * there is no such source. */
 const struct conf_source *conf_source(const struct conf *c, const char *name);

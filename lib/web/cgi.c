@@ -48,6 +48,7 @@ int server_run_cgi(struct conf *conf)
 	request_begin_cgi(&x.request);
 	if (conf && (conf->web_rate_per_hour > 0 || conf->web_refused_per_hour > 0))
 		limiter = limiter_open(conf->state_dir);
+	x.refusals = conf ? refusals_new(conf->state_dir) : NULL;
 	exchange_receive(&x, conf, limiter, &verdict);
 	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&x, &verdict)) {
 		stores = stores_new();
@@ -68,6 +69,7 @@ int server_run_cgi(struct conf *conf)
 	if (new_work)
 		launch_or_wake(conf);
 	limiter_close(limiter);
+	refusals_free(x.refusals);
 	conf_unref(conf);
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

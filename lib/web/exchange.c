@@ -47,18 +47,20 @@ static void log_verdict(const struct exchange *x, const struct intake_verdict *v
 	const char *source = x->intake.source ? x->intake.source->name : "-";
 	unsigned status = intake_code_status(v->code);
 
-	if (status >= 400 && status < 500)
+	if (status >= 400 && status < 500) {
+		refusals_count(x->refusals, intake_code_name(v->code), x->head.remote_addr, clock_wall_ms());
 		log_security("refused code=%s status=%u source=%s address=%s method=%s path=%s%s",
 		             intake_code_name(v->code), status, source, or_dash(x->head.remote_addr),
 		             or_dash(x->head.method), x->head.script_name ? x->head.script_name : "",
 		             x->head.path_info ? x->head.path_info : "");
-	else if (v->code == INTAKE_ACCEPTED)
+	} else if (v->code == INTAKE_ACCEPTED) {
 		log_debug("accepted id=%s event=%s source=%s duplicate=%s bytes=%zu", x->intake.event.id,
 		          x->intake.event.event, source, x->intake.event.duplicate ? "yes" : "no",
 		          x->intake.event.body_len);
-	else
+	} else {
 		log_error("not accepted code=%s status=%u source=%s address=%s", intake_code_name(v->code), status,
 		          source, or_dash(x->head.remote_addr));
+	}
 }
 
 void exchange_answer(struct exchange *x, struct intake_verdict *v)

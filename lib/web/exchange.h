@@ -12,6 +12,7 @@
 #include "lib/conf/conf.h"
 #include "lib/intake/intake.h"
 #include "lib/intake/limiter.h"
+#include "lib/intake/refusals.h"
 #include "lib/web/request.h"
 
 struct exchange {
@@ -20,6 +21,7 @@ struct exchange {
 	struct intake_head head;
 	struct intake intake;
 	struct limiter *limiter; /* NULL: none */
+	struct refusals *refusals; /* where they are counted; set before it is received; NULL: nowhere */
 	char client[ADDRESS_TEXT_SIZE];
 	bool body_read; /* as much of the body as was announced is here */
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/api/api.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/xalloc.h"
 #include "lib/web/caller.h"
@@ -81,12 +82,14 @@ static void log_answer(const struct exchange *x, const struct auth_who *who, con
 {
 	const char *script = or_empty(x->head.script_name), *info = or_empty(x->head.path_info);
 
-	if (a->status == 401 || a->status == 403)
+	if (a->status == 401 || a->status == 403) {
+		refusals_count(x->refusals, a->code, x->head.remote_addr, clock_wall_ms());
 		log_security("refused code=%s status=%u key=%s address=%s method=%s path=%s%s", a->code, a->status,
 		             who->prefix[0] ? who->prefix : "-", or_empty(x->head.remote_addr), or_empty(x->head.method), script, info);
-	else
+	} else {
 		log_debug("api status=%u code=%s key=%s method=%s path=%s%s", a->status, a->code ? a->code : "-",
 		          who->prefix[0] ? who->prefix : "-", or_empty(x->head.method), script, info);
+	}
 }
 
 static void finish(struct exchange *x)

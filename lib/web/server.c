@@ -73,6 +73,7 @@ struct server {
 	struct conf *conf; /* the reader swaps it; a request holds its own reference */
 	uint64_t largest_body; /* that any source takes */
 	struct limiter *_Atomic limiter; /* NULL until there is a configuration */
+	struct refusals *_Atomic refusals; /* likewise */
 	struct committer *committer;
 	struct workers *workers;
 	struct supervisor *supervisor;
@@ -232,6 +233,7 @@ static enum served conn_serve(struct conn *c, struct conf *conf)
 		free(c); /* the connection was closed with it */
 		return SERVED;
 	}
+	c->exchange.refusals = c->server->refusals;
 	exchange_receive(&c->exchange, conf, c->server->limiter, &verdict);
 	if (verdict.code != INTAKE_ACCEPTED && manage_admit(&c->exchange, &verdict))
 		return SERVED_MANAGE;
@@ -482,8 +484,10 @@ static uint64_t largest_body(const struct conf *conf)
 	return largest;
 }
 
-static void open_limiter(struct server *s)
+static void open_shared(struct server *s)
 {
+	if (!s->refusals && s->conf)
+		s->refusals = refusals_new(s->conf->state_dir);
 	if (s->limiter || !s->conf)
 		return;
 	s->limiter = limiter_open(s->conf->state_dir);
@@ -496,7 +500,7 @@ static void use_conf(struct server *s, struct conf *conf)
 	conf_unref(s->conf);
 	s->conf = conf;
 	s->largest_body = largest_body(conf);
-	open_limiter(s);
+	open_shared(s);
 }
 
 /* A changed file with a mistake leaves the old configuration in force, so that a slip of the editor
@@ -590,7 +594,7 @@ static int open_descriptors(struct server *s)
 
 static void start(struct server *s)
 {
-	open_limiter(s);
+	open_shared(s);
 	s->supervisor = supervisor_new();
 	s->stores = stores_new();
 	s->committer = committer_start(s->conf ? s->conf->store_path : NULL, on_commit, s);
@@ -640,6 +644,7 @@ static void end(struct server *s)
 		conn_close(s->watched.next);
 	supervisor_free(s->supervisor);
 	limiter_close(s->limiter);
+	refusals_free(s->refusals);
 	conf_unref(s->conf);
 	close(s->event_fd);
 	close(s->signal_fd);

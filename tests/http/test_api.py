@@ -1008,6 +1008,7 @@ class Document(ApiTest):
         self.call("GET", "/metrics")
         self.call("GET", "/v1/event-types")
         self.call("GET", "/v1/overview")
+        self.call("GET", "/v1/security")
         self.call("GET", "/v1/webhooks")
         for path in ("", "/logs", "/stats"):
             self.call("GET", f"/v1/webhooks/{hook}{path}")

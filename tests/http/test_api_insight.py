@@ -506,5 +506,109 @@ class BulkRetry(test_api.ApiTest):
         self.assertEqual(self.retry({"status": "failed", "webhook": hook})["retried"], 2)
 
 
+class Security(test_api.ApiTest):
+    def security(self, name="24h", **how):
+        shown = self.call("GET", "/v1/security", query={"timeRange": name}, status=200, **how).json
+        for bucket in shown["refusals"]["buckets"]:
+            self.assertTrue(when(shown["from"]) <= when(bucket["start"]) <= when(shown["to"]))
+            self.assertEqual((when(bucket["start"]) - when(shown["from"])) % shown["bucket_seconds"], 0)
+        return shown
+
+    def counts(self, name="24h", **how):
+        found = {}
+        for bucket in self.security(name, **how)["refusals"]["buckets"]:
+            found[bucket["code"]] = found.get(bucket["code"], 0) + bucket["count"]
+        return found
+
+    def refuse(self, call):
+        """Refusals of several kinds, from two addresses."""
+        body = ntrvsta.event(n=1)
+        for address in ("192.0.2.1", "192.0.2.1", "2001:db8:1:2:3::4"):
+            call(body, signature="0" * 64, env={"REMOTE_ADDR": address})
+        call(body, signature=None)
+        call(b"[]")
+        call(b"", method="GET", path="/webhooks/v1/webhooks", signature=None, headers={"X-Ntrvsta-Api-Key": "wrong"})
+        call(b"", path="/nowhere", signature=None, env={"REMOTE_ADDR": "unix:"})
+        call(body)
+        return {"invalid_signature": 3, "missing_signature": 1, "invalid_json": 1, "unauthorized": 1, "not_found": 1}
+
+    def test_refusals(self):
+        """each refusal counts, by reason and time, in each range; what is accepted does not"""
+        self.start()
+        self.assertEqual(self.counts(), {})
+        wanted = self.refuse(self.program.call)
+        for name in RANGES:
+            with self.subTest(name):
+                self.assertEqual(self.counts(name), wanted)
+                shown = self.call("GET", "/v1/overview", query={"timeRange": name}).json["refusals"]
+                self.assertEqual({row["code"]: row["count"] for row in shown}, wanted)
+                self.assertEqual(shown[0], {"code": "invalid_signature", "count": 3})
+        self.refused(403, "forbidden", "POST", "/v1/webhooks", test_api.HOOK, key=self.make_key(scope="read"))
+        self.assertEqual(self.counts(), {**wanted, "forbidden": 1})
+        self.assertEqual(self.wrong("GET", "/v1/security", query="timeRange=1d&x=1"), ["timeRange", "x"])
+        self.assertEqual(self.site.query("SELECT count(*) FROM event"), [(1,)])
+
+    def test_processes(self):
+        """processes count together, also plain CGI, and what was counted stays when they end"""
+        self.start()
+        wanted = self.refuse(self.program.call)
+        self.assertEqual(self.refuse(self.site.cgi), wanted)
+        twice = {code: 2 * n for code, n in wanted.items()}
+        self.assertEqual(self.counts(), twice)
+        self.assertEqual(self.program.stop(), 0)
+        self.program.start()
+        self.assertEqual(self.counts(), twice)
+
+    def test_addresses(self):
+        """who was refused most comes first; for the operator's organisation alone"""
+        self.start()
+        self.refuse(self.program.call)
+        operator = self.make_key(org="default", scope="read")
+        rows = self.security(key=operator)["refusals"]["addresses"]
+        self.assertEqual((rows[0]["address"], rows[0]["code"], rows[0]["count"]), ("192.0.2.1", "invalid_signature", 2))
+        self.assertEqual({(r["address"], r["code"], r["count"]) for r in rows[1:]},
+                         {("2001:db8:1:2::/64", "invalid_signature", 1), ("127.0.0.1", "missing_signature", 1), ("127.0.0.1", "invalid_json", 1),
+                          ("127.0.0.1", "unauthorized", 1)})
+        self.assertTrue(all(0 <= time.time() - when(r["last_at"]) < 60 for r in rows))
+        self.assertEqual(self.security()["refusals"]["addresses"], [])
+
+    def test_secrets(self):
+        """which secrets count, since when and until when; never the secrets"""
+        self.start()
+        mtime = os.stat(self.site.secret_file).st_mtime
+        secret, = self.security()["secrets"]
+        self.assertEqual((secret["source"], secret["until"], secret["live"]), ("ntrvsta", None, True))
+        self.assertAlmostEqual(when(secret["created_at"]), mtime, places=2)
+        self.site.write_secret("new-secret-1\nold-secret-2 until=2100-01-01T00:00:00Z\nolder-secret-3 until=2020-01-01T00:00:00Z")
+        ntrvsta.wait_for(lambda: len(self.security()["secrets"]) == 3, what="the changed secrets")
+        answer = self.call("GET", "/v1/security")
+        self.assertEqual([(s["created_at"] is not None, s["until"], s["live"]) for s in answer.json["secrets"]],
+                         [(True, None, True), (False, "2100-01-01T00:00:00.000Z", True), (False, "2020-01-01T00:00:00.000Z", False)])
+        self.assertNotIn(b"-secret-", answer.body)
+
+    def test_no_file(self):
+        """a file that can't be used: requests are served all the same, and the log says so once"""
+        site = self.start()
+        os.mkdir(os.path.join(site.state, "refusals"))
+        wanted = [401, 400, 404, 200]
+        body = ntrvsta.event(n=1)
+        answers = [self.program.call(body, signature=None), self.program.call(b"[]"), self.program.call(b"", path="/nowhere", signature=None), self.program.call(body)]
+        self.assertEqual([a.status for a in answers], wanted)
+        self.assertEqual(self.program.logged().count("refusals are not counted"), 1)
+        self.assertEqual(self.counts(), {})
+
+
+class SecurityCgi(test_api.ApiTest):
+    cgi = True
+
+    def test_cgi(self):
+        """as plain CGI: counted and shown"""
+        self.start()
+        self.site.cgi(ntrvsta.event(n=1), signature=None)
+        self.refused(401, "unauthorized", "GET", "/v1/webhooks", key=test_api.NOBODY)
+        shown = self.call("GET", "/v1/overview", status=200).json["refusals"]
+        self.assertEqual({row["code"]: row["count"] for row in shown}, {"missing_signature": 1, "unauthorized": 1})
+
+
 if __name__ == "__main__":
     tap.main()
