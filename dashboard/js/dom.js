@@ -93,9 +93,9 @@ export function show(root, ...content) {
 	morphChildren(root, wanted);
 }
 
-// Control characters as visible symbols, so that terminal escapes and text directions in what a script
-// printed can't hide anything.
+// Control characters as "\\x1b", so that terminal escapes and text directions in what a script printed can't
+// hide anything.
 export function visible(text) {
-	return String(text).replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
+	return String(text).replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"))
 		.replace(/[\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
 }

@@ -24,7 +24,8 @@ export function webhookState(webhook) {
 const whole = new Intl.NumberFormat(undefined);
 
 export const count = (n) => (n === null || n === undefined ? "–" : whole.format(n));
-export const percent = (n) => (n === null || n === undefined ? "–" : `${n === 0 || n >= 99.95 ? Math.round(n) : n.toFixed(1)} %`);
+// Rounded down: 100 % is all of them.
+export const percent = (n) => (n === null || n === undefined ? "–" : `${n === 0 || n === 100 ? n : (Math.floor(n * 10) / 10).toFixed(1)} %`);
 export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
 export const size = (bytes) => (bytes < 1024 ? `${bytes} B` : bytes < 1048576 ? `${(bytes / 1024).toFixed(1)} KB` : `${(bytes / 1048576).toFixed(1)} MB`);
 

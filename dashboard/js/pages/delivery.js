@@ -12,13 +12,13 @@ import { knownWebhooks, targetName } from "../known.js";
 export const title = "Delivery";
 
 function code(attempt) {
-	if (attempt.status_code !== null) return `HTTP ${attempt.status_code}`;
+	if (attempt.status_code !== null) return `HTTP status ${attempt.status_code}`;
 	if (attempt.exit_code !== null) return `exit status ${attempt.exit_code}`;
 	return attempt.signal !== null ? `signal ${attempt.signal}` : null;
 }
 
 function block(label, text, note) {
-	return h("div", { class: "block", key: label }, h("div", { class: "card-head" }, h("h3", {}, label, note ? h("span", { class: "muted" }, ` ${note}`) : null), copyButton(text)),
+	return h("div", { class: "block", key: label }, h("div", { class: "card-head" }, h("h3", {}, label, note ? h("span", { class: "muted small" }, ` ${note}`) : null), copyButton(text)),
 		h("pre", { tabindex: "0", "aria-label": label }, h("code", {}, visible(text))));
 }
 
@@ -36,10 +36,12 @@ function exchange({ request, response }) {
 		response ? block("Answer", `${response.line ?? response.status_line ?? ""}\n${headerLines(response.headers)}\n\n${response.body ?? ""}`.trim()) : null);
 }
 
-function outcome(attempt, kind) {
+function outcome(attempt, kind, newest) {
+	if (attempt.response || attempt.request) return exchange(attempt);
+	if (!attempt.output) return null;
 	const label = kind === "handler" ? "Output" : "Answer";
-	if (attempt.response && attempt.request) return exchange(attempt);
-	return attempt.output ? block(label, attempt.output, attempt.output_cut ? "the end of it; the rest was cut" : "") : null;
+	return h("details", { key: "output", open: newest }, h("summary", {}, label),
+		block(label, attempt.output, attempt.output_cut ? "the end of it; the rest was cut" : ""));
 }
 
 // A bar as long as the attempt took, beside the longest.
@@ -49,14 +51,14 @@ function lengthBar(attempt, longest) {
 	return h("div", { class: "lengths", "aria-hidden": "true", key: "bar" }, h("div", { key: attempt.duration_ms }, bar));
 }
 
-function attemptView(attempt, longest, kind) {
+function attemptView(attempt, longest, kind, newest) {
 	const result = code(attempt);
 	return h("li", { class: "card attempt", key: `${attempt.started_at} ${attempt.attempt}` },
 		h("div", { class: "attempt-head" }, h("h3", {}, `Attempt ${attempt.attempt}`), state(attempt.status === "pending" ? "running" : attempt.status),
 			result ? h("code", {}, result) : null, h("span", { class: "muted right" }, full(attempt.started_at))),
 		attempt.duration_ms === null ? null : h("div", { class: "took" }, lengthBar(attempt, longest), h("span", { class: "number" }, duration(attempt.duration_ms))),
-		attempt.error_message ? h("p", { class: "error break" }, visible(attempt.error_message), attempt.error_code ? h("code", { class: "sub" }, attempt.error_code) : null) : null,
-		outcome(attempt, kind));
+		attempt.error_message && attempt.error_message !== result ? h("p", { class: "error break" }, visible(attempt.error_message), attempt.error_code ? h("code", { class: "sub" }, attempt.error_code) : null) : null,
+		outcome(attempt, kind, newest));
 }
 
 function summary(delivery, known) {
@@ -94,7 +96,7 @@ function view(delivery, known) {
 		delivery.status === "failed" && delivery.error_message ? callout("bad", "Given up: ", visible(delivery.error_message)) : null,
 		summary(delivery, known),
 		h("section", { key: "attempts" }, h("h2", {}, "Attempts"), newestFirst.length
-			? h("ol", { class: "attempts", reversed: true }, newestFirst.map((attempt) => attemptView(attempt, longest, kind)))
+			? h("ol", { class: "attempts", reversed: true }, newestFirst.map((attempt, i) => attemptView(attempt, longest, kind, i === 0)))
 			: h("p", { class: "muted" }, "None yet. ", delivery.next_attempt_at ? ["The first is due ", ago(delivery.next_attempt_at), "."] : "")),
 	];
 }

@@ -29,7 +29,7 @@ function figures(webhook, stats) {
 		tile("Success rate", percent(stats.success_rate), `${count(stats.successful_deliveries)} delivered in 24 h`, list("success"), stats.success_rate !== null && stats.success_rate < 90 ? "bad" : ""),
 		tile("Failed", count(stats.failed_deliveries), "in 24 h", list("failed"), stats.failed_deliveries ? "bad" : ""),
 		tile("Waiting", count(stats.pending_deliveries), "now", list("waiting")),
-		tile("Duration", duration(stats.p50_ms), `95 % within ${duration(stats.p95_ms)}`));
+		tile("Median duration", duration(stats.p50_ms), `95 % within ${duration(stats.p95_ms)}`));
 }
 
 function secrets(webhook) {

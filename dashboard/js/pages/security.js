@@ -1,0 +1,94 @@
+// Refused requests over time, by reason and by address; how old the secrets are.
+import { h, show } from "../dom.js";
+import { get } from "../api.js";
+import { live } from "../live.js";
+import { timeChart } from "../chart.js";
+import { ago, at, full, RANGES, span } from "../time.js";
+import { callout, command, count, heading } from "../parts.js";
+import { reason, refusalTable } from "../refusals.js";
+import { current } from "../session.js";
+import { rangePicker } from "./overview.js";
+
+export const title = "Security";
+
+const OLD_DAYS = 90;
+const COLORS = ["--bad", "--c3", "--c4", "--c5"];
+
+function totals(buckets) {
+	const sums = new Map();
+	for (const { code, count: n } of buckets) sums.set(code, (sums.get(code) ?? 0) + n);
+	return [...sums].map(([code, n]) => ({ code, count: n })).sort((a, b) => b.count - a.count);
+}
+
+// The times of all columns, also of those in which nothing was refused.
+function columnTimes({ from, to, bucket_seconds: bucket }) {
+	const times = [];
+	for (let t = Math.floor(new Date(from) / 1000 / bucket) * bucket; t < new Date(to) / 1000; t += bucket) times.push(t);
+	return times;
+}
+
+function chart(security, sums, range) {
+	const times = columnTimes(security);
+	const place = new Map(times.map((t, i) => [t, i]));
+	const named = sums.slice(0, COLORS.length - 1).map(({ code }) => code);
+	const groups = sums.length > COLORS.length ? [...named, null] : sums.map(({ code }) => code);
+	const series = groups.map((code, i) => ({ label: code ? reason(code) : "Others", color: COLORS[i], values: times.map(() => 0) }));
+	for (const bucket of security.refusals.buckets) {
+		const i = place.get(Math.floor(new Date(bucket.start) / 1000 / security.bucket_seconds) * security.bucket_seconds);
+		const group = groups.includes(bucket.code) ? groups.indexOf(bucket.code) : groups.length - 1;
+		if (i !== undefined) series[group].values[i] += bucket.count;
+	}
+	return timeChart({ label: RANGES[range], bucket: security.bucket_seconds, times, series });
+}
+
+function addresses(rows) {
+	return h("div", { class: "table-wrap" }, h("table", {}, h("caption", { class: "away" }, "Refused requests by address"),
+		h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Address"), h("th", { scope: "col", class: "wide" }, "Reason"), h("th", { scope: "col", class: "number" }, "Count"), h("th", { scope: "col", class: "time" }, "Last"))),
+		h("tbody", {}, rows.map((row) => h("tr", { key: `${row.address} ${row.code}` },
+			h("th", { scope: "row" }, h("code", { class: "plain-code break" }, row.address), h("div", { class: "sub narrow" }, reason(row.code))),
+			h("td", { class: "wide" }, reason(row.code)), h("td", { class: "number" }, count(row.count)), h("td", { class: "time" }, ago(row.last_at)))))));
+}
+
+const ageDays = (iso) => (Date.now() - new Date(iso)) / 86400000;
+
+function secretRow(secret) {
+	const old = secret.created_at && !secret.until && ageDays(secret.created_at) > OLD_DAYS;
+	const age = secret.created_at ? span(ageDays(secret.created_at) * 86400) : h("span", { class: "muted" }, "not known");
+	const word = !secret.live ? h("span", { class: "state idle" }, "Ended") : old ? h("span", { class: "state wait" }, "Rotate it") : h("span", { class: "state ok" }, "Live");
+	return h("tr", {}, h("th", { scope: "row" }, secret.source), h("td", {}, word),
+		h("td", { class: "number" }, secret.created_at ? h("span", { title: full(secret.created_at).textContent }, age) : age),
+		h("td", { class: "time" }, secret.until ? at(secret.until) : h("span", { class: "none" }, "no end")));
+}
+
+function secrets(rows) {
+	const old = rows.some((secret) => secret.live && !secret.until && secret.created_at && ageDays(secret.created_at) > OLD_DAYS);
+	return h("section", { class: "card", key: "secrets" }, h("h2", {}, "Signing secrets of the sources"),
+		rows.length ? h("div", { class: "table-wrap" }, h("table", {}, h("caption", { class: "away" }, "Signing secrets"),
+			h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Source"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "number" }, "Age"), h("th", { scope: "col", class: "time" }, "Counts until"))),
+			h("tbody", {}, rows.map(secretRow)))) : h("p", { class: "muted" }, "None is told of."),
+		old ? h("div", { class: "callout wait nudge" }, h("p", {}, `A secret is older than ${OLD_DAYS} days. A new one signs from now on, and the old one counts for a day more, so that no call is lost:`), command("ntrvsta secret rotate --overlap 24h")) : null,
+		h("p", { class: "muted" }, "The secrets of webhooks are on the page of each one, under ", h("a", { href: "#/webhooks" }, "Webhooks"), "."));
+}
+
+function view(security, range) {
+	const sums = totals(security.refusals.buckets);
+	const none = h("p", { class: "muted" }, "No request was refused in this time. Wrong signatures, unknown keys and floods would show here.");
+	return [
+		h("section", { class: "card", key: "chart" }, h("h2", {}, "Refused requests"), sums.length ? chart(security, sums, range) : none),
+		sums.length ? h("section", { class: "card", key: "reasons" }, h("h2", {}, "By reason"), refusalTable(sums)) : null,
+		sums.length ? h("section", { class: "card", key: "addresses" }, h("h2", {}, "By address"), security.refusals.addresses.length ? addresses(security.refusals.addresses)
+			: h("p", { class: "muted" }, current()?.org === "default" ? "No addresses are noted." : "Addresses are shown to keys of organisation default only.")) : null,
+		secrets(security.secrets),
+	];
+}
+
+export function mount(root, { query, signal }) {
+	const range = RANGES[query.range] ? query.range : "24h";
+	const body = h("div", { class: "stack", "aria-busy": "true" });
+	root.append(heading(title, rangePicker("security", range)), body);
+	live(async () => {
+		const security = await get("security", { timeRange: range }, signal);
+		show(body, view(security, range));
+		body.removeAttribute("aria-busy");
+	}, signal, (problem) => show(body, callout("bad", problem.message)));
+}
