@@ -25,8 +25,8 @@ async function run(body, total, bar, text, dialog) {
 		const step = await post("deliveries/retry", { ...body, limit: STEP, cursor });
 		done += step.retried;
 		cursor = step.has_more ? step.next_cursor : undefined;
-		bar.value = done;
 		bar.max = Math.max(total, done);
+		bar.value = done;
 		text.textContent = `${count(done)} of ${count(Math.max(total, done))} begin anew …`;
 	} while (cursor && dialog.open);
 	return done;

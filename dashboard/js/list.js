@@ -2,7 +2,7 @@
 import { h, morph, show } from "./dom.js";
 import { get } from "./api.js";
 import { live } from "./live.js";
-import { append, gapBefore, newerThan, noRows, renew, restart } from "./rows.js";
+import { allRows, append, gapBefore, newerThan, noRows, renew, restart } from "./rows.js";
 import { callout, plural } from "./parts.js";
 
 const AT_TOP_PX = 160;
@@ -76,14 +76,12 @@ class List {
 	}
 
 	visiblePages() {
-		const pages = new Set();
-		for (const [i, page] of this.list.pages.entries()) {
-			const first = this.elements.get(this.list.rows.find((row) => i === 0 || row.id < this.list.pages[i - 1].end)?.id)?.tr.getBoundingClientRect();
-			const end = this.elements.get(page.end)?.tr.getBoundingClientRect();
-			if (first && (!end || end.bottom > 0) && first.top < innerHeight) pages.add(i);
-		}
-		pages.delete(0);
-		return [...pages];
+		const edge = (row) => this.elements.get(row?.id)?.tr.getBoundingClientRect();
+		const inSight = ({ rows }) => {
+			const [first, last] = [edge(rows[0]), edge(rows[rows.length - 1])];
+			return first && last && last.bottom > 0 && first.top < innerHeight;
+		};
+		return this.list.pages.map((page, i) => (i && inSight(page) ? i : 0)).filter(Boolean);
 	}
 
 	async update() {
@@ -92,10 +90,11 @@ class List {
 		if (list !== this.list) return;
 		if (!list.loaded || (gapBefore(list, answer) && this.atTop())) restart(list, answer);
 		else this.renewFirst(answer);
-		for (const i of this.visiblePages()) {
-			const page = await this.fetch(list.pages[i].cursor);
+		for (const page of this.visiblePages().map((i) => list.pages[i])) {
+			const again = await this.fetch(page.cursor);
 			if (list !== this.list) return;
-			renew(list, i, page, true);
+			const i = list.pages.indexOf(page);
+			if (i > 0) renew(list, i, again, true);
 		}
 		this.draw(answer);
 	}
@@ -179,9 +178,10 @@ class List {
 		const { list } = this;
 		if (!list.loaded) return;
 		const first = !this.body.firstChild;
-		this.drop(new Set(list.rows.map((row) => row.id)));
+		const rows = allRows(list);
+		this.drop(new Set(rows.map((row) => row.id)));
 		let at = this.body.firstChild;
-		for (const row of list.rows) {
+		for (const row of rows) {
 			const known = this.elements.has(row.id);
 			const tr = this.row(row);
 			tr.classList.toggle("fresh", !known && !first);
@@ -191,9 +191,9 @@ class List {
 			else this.body.insertBefore(tr, at);
 		}
 		this.wrap.classList.remove("stale");
-		this.wrap.hidden = list.rows.length === 0;
+		this.wrap.hidden = rows.length === 0;
 		this.more.hidden = !list.more;
-		show(this.note, list.rows.length ? null : this.empty(), answer && this.foot ? this.foot(answer, list) : null);
+		show(this.note, rows.length ? null : this.empty(list.more), answer && this.foot ? this.foot(answer, list) : null);
 		this.onDraw?.(list);
 	}
 

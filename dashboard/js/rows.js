@@ -1,53 +1,70 @@
 // The rows of an endless list, newest first, as pages of the API bring them: which are new, changed or gone.
-// Rows have ids that sort by time. Nothing here touches the screen.
+// Nothing here touches the screen.
 
-// {rows, pages: [{cursor, end}], more}: `end` is the id of a page's last row.
-export const noRows = () => ({ rows: [], pages: [], next: null, more: false, loaded: false });
+const SPLIT = 50; // rows that may gather behind what a page's request brings, before they become a page
 
-function merge(list, page, above, below) {
-	const fresh = new Map(page.map((row) => [row.id, row]));
-	const kept = list.rows.filter((row) => !fresh.has(row.id) && !(row.id < above && row.id >= below));
-	list.rows = [...kept, ...page].sort((a, b) => (a.id < b.id ? 1 : -1));
+// {pages: [{cursor, rows}], next, more, loaded}
+export const noRows = () => ({ pages: [], next: null, more: false, loaded: false });
+
+// All rows in order. A row that moved from one page to another is there once.
+export function allRows(list) {
+	const rows = new Map();
+	for (const page of list.pages) {
+		for (const row of page.rows) if (!rows.has(row.id)) rows.set(row.id, row);
+	}
+	return [...rows.values()];
 }
 
-const last = (array) => array[array.length - 1];
+const ids = (rows) => new Set(rows.map(({ id }) => id));
 
-// Is there a gap between what ANSWER holds and what the list has?
+// Is there a gap between what ANSWER, the first page asked for again, holds and what the list has?
 export function gapBefore(list, answer) {
-	return list.rows.length > 0 && answer.has_more && last(answer.data).id > list.rows[0].id;
+	const known = ids(allRows(list));
+	return known.size > 0 && answer.has_more && answer.data.length > 0 && !answer.data.some(({ id }) => known.has(id));
 }
 
-// How many rows of ANSWER, the first page asked for again, are newer than all of the list.
+// How many rows of ANSWER come before all that the list has.
 export function newerThan(list, answer) {
-	return list.rows.length ? answer.data.filter((row) => row.id > list.rows[0].id).length : answer.data.length;
+	const known = ids(allRows(list));
+	const first = answer.data.findIndex(({ id }) => known.has(id));
+	return first < 0 ? answer.data.length : first;
 }
 
 // The first page, in place of everything.
 export function restart(list, answer) {
-	Object.assign(list, { rows: answer.data, next: answer.next_cursor, more: answer.has_more, loaded: true });
-	list.pages = [{ cursor: null, end: last(answer.data)?.id ?? "" }];
+	Object.assign(list, { pages: [{ cursor: null, rows: answer.data }], next: answer.next_cursor, more: answer.has_more, loaded: true });
 }
 
 // One page more.
 export function append(list, cursor, answer) {
-	const above = last(list.pages)?.end ?? "\uffff";
-	merge(list, answer.data, above, answer.has_more ? last(answer.data)?.id ?? "" : "");
-	list.pages.push({ cursor, end: last(answer.data)?.id ?? "" });
+	list.pages.push({ cursor, rows: answer.data });
 	list.next = answer.next_cursor;
 	list.more = answer.has_more;
 }
 
-// Page number I asked for again. What was in its place and is not in the answer is gone.
+// What of OLD, the rows of a page, lies behind those that ANSWER tells of.
+function behind(old, answer) {
+	if (!answer.has_more) return [];
+	if (!answer.data.length) return old;
+	const end = old.findIndex(({ id }) => id === answer.data[answer.data.length - 1].id);
+	return end < 0 ? [] : old.slice(end + 1);
+}
+
+// Page number I asked for again. What was in its place and is not in the answer is gone. Without WITHNEW, what
+// comes before all others is left out.
 export function renew(list, i, answer, withNew) {
-	let above = i ? list.pages[i - 1].end : "\uffff";
-	let data = answer.data;
-	if (!i && !withNew && list.rows.length) {
-		above = list.rows[0].id + "\uffff";
-		data = data.filter((row) => row.id <= list.rows[0].id);
+	const page = list.pages[i];
+	const tail = behind(page.rows, answer);
+	const newer = i || withNew ? 0 : newerThan(list, answer);
+	const fresh = newer < answer.data.length ? answer.data.slice(newer) : answer.data;
+	if (tail.length >= SPLIT && answer.next_cursor) {
+		page.rows = fresh;
+		list.pages.splice(i + 1, 0, { cursor: answer.next_cursor, rows: tail });
+	} else {
+		page.rows = [...fresh, ...tail];
 	}
-	merge(list, data, above, answer.has_more ? last(answer.data)?.id ?? "" : "");
-	if (i === list.pages.length - 1 && !answer.has_more) {
-		list.more = false;
-		list.next = null;
+	if (!answer.has_more) {
+		list.pages.length = i + 1;
+		Object.assign(list, { next: null, more: false });
 	}
 }

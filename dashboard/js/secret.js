@@ -29,6 +29,6 @@ export function showSecret(title, { secret }, advice) {
 	const done = h("button", { type: "button", onclick: (e) => e.target.closest("dialog").close() }, "I have kept it");
 	openDialog(title, h("div", {},
 		h("p", {}, advice, " ", h("b", {}, "It is shown this once: the server never tells it again.")),
-		h("div", { class: "secret" }, h("code", { "aria-label": "Secret" }, secret), copyButton(secret, "Copy secret")),
+		h("div", { class: "secret" }, h("code", { "aria-label": "Secret" }, secret), Object.assign(copyButton(secret, "Copy secret"), { autofocus: true })),
 		verification()), done, { wide: true });
 }

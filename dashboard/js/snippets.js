@@ -8,7 +8,8 @@ const HEX = {
 
 // body: a Buffer with the request's body as it came
 export function isAuthentic(body, headers) {
-  const wanted = createHmac("sha256", process.env.WEBHOOK_SECRET).update(body).digest();
+  const wanted = createHmac("sha256", process.env.WEBHOOK_SECRET)
+    .update(body).digest();
   const given = Buffer.from(headers["x-ntrvsta-signature"] ?? "", "hex");
   return given.length === wanted.length && timingSafeEqual(given, wanted);
 }`,
@@ -16,7 +17,8 @@ export function isAuthentic(body, headers) {
 
 # body: bytes of the request's body as it came; headers: names in lower case
 def is_authentic(body, headers):
-    wanted = hmac.new(os.environb[b"WEBHOOK_SECRET"], body, hashlib.sha256).hexdigest()
+    secret = os.environb[b"WEBHOOK_SECRET"]
+    wanted = hmac.new(secret, body, hashlib.sha256).hexdigest()
     given = headers.get("x-ntrvsta-signature", "")
     return hmac.compare_digest(wanted.encode(), given.lower().encode())`,
 	PHP: `<?php
@@ -41,7 +43,8 @@ const STANDARD = {
 	"Node.js": `import { createHmac, timingSafeEqual } from "node:crypto";
 
 const secret = process.env.WEBHOOK_SECRET;
-const key = secret.startsWith("whsec_") ? Buffer.from(secret.slice(6), "base64") : secret;
+const key = secret.startsWith("whsec_")
+  ? Buffer.from(secret.slice(6), "base64") : secret;
 
 // body: a Buffer with the request's body as it came
 export function isAuthentic(body, headers) {
@@ -51,13 +54,15 @@ export function isAuthentic(body, headers) {
     .update(\`\${headers["webhook-id"]}.\${time}.\`).update(body).digest();
   return (headers["webhook-signature"] ?? "").split(" ").some((item) => {
     const given = Buffer.from(item.replace(/^v1,/, ""), "base64");
-    return item.startsWith("v1,") && given.length === wanted.length && timingSafeEqual(given, wanted);
+    return item.startsWith("v1,") && given.length === wanted.length
+      && timingSafeEqual(given, wanted);
   });
 }`,
 	Python: `import base64, hashlib, hmac, os, time
 
 secret = os.environ["WEBHOOK_SECRET"]
-key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
+standard = secret.startswith("whsec_")
+key = base64.b64decode(secret[6:]) if standard else secret.encode()
 
 # body: bytes of the request's body as it came; headers: names in lower case
 def is_authentic(body, headers):
@@ -65,7 +70,8 @@ def is_authentic(body, headers):
     if not stamp.isdigit() or abs(time.time() - int(stamp)) > 300:
         return False
     signed = f"{headers.get('webhook-id', '')}.{stamp}.".encode() + body
-    wanted = b"v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+    digest = hmac.new(key, signed, hashlib.sha256).digest()
+    wanted = b"v1," + base64.b64encode(digest)
     given = headers.get("webhook-signature", "").encode().split()
     return any(hmac.compare_digest(wanted, item) for item in given)`,
 	PHP: `<?php
@@ -73,7 +79,8 @@ def is_authentic(body, headers):
 function is_authentic(string $body, array $server): bool
 {
     $secret = getenv("WEBHOOK_SECRET");
-    $key = str_starts_with($secret, "whsec_") ? base64_decode(substr($secret, 6)) : $secret;
+    $key = str_starts_with($secret, "whsec_")
+        ? base64_decode(substr($secret, 6)) : $secret;
     $time = $server["HTTP_WEBHOOK_TIMESTAMP"] ?? "";
     if (!ctype_digit($time) || abs(time() - (int) $time) > 300)
         return false;
@@ -87,15 +94,17 @@ function is_authentic(string $body, array $server): bool
 	Ruby: `require "openssl"
 
 SECRET = ENV.fetch("WEBHOOK_SECRET")
-KEY = SECRET.start_with?("whsec_") ? SECRET.delete_prefix("whsec_").unpack1("m") : SECRET
+KEY = SECRET.start_with?("whsec_") ? SECRET[6..].unpack1("m") : SECRET
 
 # body: request.body.read; env: the Rack environment
 def authentic?(body, env)
   time = env.fetch("HTTP_WEBHOOK_TIMESTAMP", "")
-  return false unless time.match?(/\\A\\d+\\z/) && (Time.now.to_i - time.to_i).abs <= 300
+  return false unless time.match?(/\\A\\d+\\z/)
+  return false if (Time.now.to_i - time.to_i).abs > 300
   signed = "#{env["HTTP_WEBHOOK_ID"]}.#{time}.#{body}"
   wanted = "v1," + [OpenSSL::HMAC.digest("SHA256", KEY, signed)].pack("m0")
-  env.fetch("HTTP_WEBHOOK_SIGNATURE", "").split.any? { |given| OpenSSL.secure_compare(wanted, given) }
+  given = env.fetch("HTTP_WEBHOOK_SIGNATURE", "").split
+  given.any? { |item| OpenSSL.secure_compare(wanted, item) }
 end`,
 };
 

@@ -34,17 +34,19 @@ function chosenEvents(form) {
 	return [...new Set([...form.querySelectorAll("input[name=event]:checked")].map((box) => box.value).concat(others))];
 }
 
-function common(types, { url = "", description = "", events = ["*"], active = true }) {
+function common(types, { url = "", description = "", events = ["*"], active = true, detailed = false }) {
 	return [
 		h("label", {}, "URL", h("input", { name: "url", type: "url", required: true, maxlength: 2048, placeholder: "https://hooks.example.org/ntrvsta", value: url, autofocus: true, spellcheck: "false" })),
 		h("label", {}, "Description", h("input", { name: "description", maxlength: 500, value: description, placeholder: "for people; may stay empty" })),
 		eventPicker(types, events),
 		h("label", { class: "check" }, h("input", { type: "checkbox", name: "active", role: "switch", checked: active }), "Active: gets new events"),
+		h("label", { class: "check" }, h("input", { type: "checkbox", name: "detailed", role: "switch", checked: detailed }), "Detailed log: keep request and answer of each attempt"),
 	];
 }
 
 function read(form) {
-	return { url: form.elements.url.value.trim(), description: form.elements.description.value.trim(), events: chosenEvents(form), active: form.elements.active.checked };
+	const { url, description, active, detailed } = form.elements;
+	return { url: url.value.trim(), description: description.value.trim(), events: chosenEvents(form), active: active.checked, logLevel: detailed.checked ? "detailed" : "normal" };
 }
 
 function own(event) {
@@ -73,11 +75,16 @@ export async function addWebhook(done) {
 	} });
 }
 
+export const isDetailed = (webhook) => webhook.debug || webhook.logLevel === "detailed";
+
 // DONE gets the webhook as it is then.
 export async function editWebhook(webhook, done) {
 	const types = await eventTypes().catch(() => []);
-	formDialog("Edit webhook", common(types, { ...webhook, description: webhook.description ?? "" }), { submit: "Save", wide: true, work: async (form, dialog) => {
-		const changed = await patch(`webhooks/${segment(webhook.id)}`, read(form));
+	formDialog("Edit webhook", common(types, { ...webhook, description: webhook.description ?? "", detailed: isDetailed(webhook) }), { submit: "Save", wide: true, work: async (form, dialog) => {
+		const values = read(form);
+		// Either switch is enough: to turn the log to normal, both have to be off.
+		if (webhook.debug && values.logLevel === "normal") values.debug = false;
+		const changed = await patch(`webhooks/${segment(webhook.id)}`, values);
 		dialog.close();
 		notify("Saved.");
 		done(changed);

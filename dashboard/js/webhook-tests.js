@@ -8,10 +8,10 @@ import { callout, facts, state } from "./parts.js";
 import { duration } from "./time.js";
 
 function outcome(attempt) {
-	const code = attempt.status_code ? `HTTP ${attempt.status_code}` : attempt.exit_code !== null ? `exit ${attempt.exit_code}` : attempt.signal ? `signal ${attempt.signal}` : null;
+	const code = attempt.status_code ? `HTTP status ${attempt.status_code}` : attempt.exit_code !== null ? `exit status ${attempt.exit_code}` : attempt.signal ? `signal ${attempt.signal}` : null;
 	return h("div", { class: "result" }, facts([
 		["Result", [state(attempt.status), code ? ` ${code}` : ""]], ["Took", duration(attempt.duration_ms)],
-		attempt.error_message ? ["Error", visible(attempt.error_message)] : null,
+		attempt.error_message && attempt.error_message !== code ? ["Error", visible(attempt.error_message)] : null,
 		["Delivery", h("a", { href: `#/deliveries/${attempt.delivery_id}` }, attempt.delivery_id)],
 	]), attempt.output ? h("pre", { tabindex: "0", "aria-label": "Output" }, h("code", {}, visible(attempt.output))) : null);
 }

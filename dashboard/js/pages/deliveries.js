@@ -1,5 +1,5 @@
 // What was delivered, and what was not: one row a delivery, with filters, and a retry of all that they show.
-import { h } from "../dom.js";
+import { h, visible } from "../dom.js";
 import { may } from "../session.js";
 import { endlessList } from "../list.js";
 import { choice, field, filters, forApi } from "../filters.js";
@@ -7,7 +7,6 @@ import { eventTypes, knownWebhooks, targetName } from "../known.js";
 import { link } from "../router.js";
 import { ago, at } from "../time.js";
 import { command, count, empty, heading, state } from "../parts.js";
-import { visible } from "../dom.js";
 import { bulkRetry } from "../bulk.js";
 
 export const title = "Deliveries";
@@ -24,15 +23,16 @@ export const deliveryColumns = (known) => [
 	{ label: "Status", kind: "fit mark", cell: (d) => state(d.status) },
 	{ label: "Event", kind: "main", cell: (d) => [
 		h("a", { href: link(`deliveries/${d.id}`), class: "strong" }, d.event), d.test ? h("span", { class: "tag" }, "test") : null,
-		h("div", { class: "sub narrow" }, targetName(d.webhook_id, known())),
+		h("div", { class: "sub narrow" }, targetName(d.webhook, known())),
 	] },
-	{ label: "Target", kind: "wide grow", cell: (d) => h("span", { class: "clip", title: known()?.get(d.webhook_id)?.url ?? d.webhook_id }, targetName(d.webhook_id, known())) },
-	{ label: "Attempts", kind: "wide number", cell: (d) => count(d.attempt_count) },
+	{ label: "Target", kind: "wide grow", cell: (d) => h("span", { class: "clip", title: known()?.get(d.webhook)?.url ?? d.webhook }, targetName(d.webhook, known())) },
+	{ label: "Attempts", kind: "wide number", cell: (d) => count(d.attempts) },
 	{ label: "Next try or error", kind: "wide grow", cell: next },
 	{ label: "Created", kind: "time", cell: (d) => at(d.created_at) },
 ];
 
-function nothing(filtered) {
+function nothing(filtered, more) {
+	if (more) return h("p", { class: "muted center" }, "Looking further back …");
 	if (filtered) return empty("No delivery fits", "Choose other filters, or a longer time.");
 	return empty("No deliveries yet", "Each event is delivered to the handlers and webhooks that take it. Send one to see it here:", command("ntrvsta send session.completed"));
 }
@@ -53,7 +53,8 @@ export function mount(root, { query, signal }) {
 		columns: deliveryColumns(() => known),
 		version: () => (known ? 1 : 0),
 		parameters: () => forApi(form.query()),
-		empty: () => nothing(form.any()),
+		empty: (more) => nothing(form.any(), more),
+		patience: () => 250,
 	});
 	root.addEventListener("click", (e) => e.target.closest("a[href*='deliveries/']") && list.hold(), { signal });
 	nameThings(webhook.querySelector("select"), events, query).then((map) => { known = map; list.draw(); }).catch(() => {});

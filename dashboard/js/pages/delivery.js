@@ -22,26 +22,22 @@ function block(label, text, note) {
 		h("pre", { tabindex: "0", "aria-label": label }, h("code", {}, visible(text))));
 }
 
-// Header fields as lines: the API gives them as text, as pairs or as an object.
-function headerLines(headers) {
-	if (!headers) return "";
-	if (typeof headers === "string") return headers.trimEnd();
-	const pairs = Array.isArray(headers) ? headers.map((one) => (Array.isArray(one) ? one : [one.name, one.value])) : Object.entries(headers);
-	return pairs.map(([name, value]) => `${name}: ${value}`).join("\n");
-}
+const headerLines = (headers) => headers.map(({ name, value }) => `${name}: ${value}`).join("\n");
 
-function exchange({ request, response }) {
-	return h("details", { key: "exchange", class: "exchange" }, h("summary", {}, "Request and answer"),
-		request ? block("Request", `${request.line ?? ""}\n${headerLines(request.headers)}`.trim(), "the body is the event’s") : null,
-		response ? block("Answer", `${response.line ?? response.status_line ?? ""}\n${headerLines(response.headers)}\n\n${response.body ?? ""}`.trim()) : null);
+// What is kept where the webhook's log is detailed.
+function exchange({ request, response }, newest) {
+	const cut = response?.headers_cut || response?.body_cut;
+	return h("details", { key: "exchange", open: newest }, h("summary", {}, "Request and answer"),
+		request ? block("Request", `${request.request_line}\n${headerLines(request.headers)}`, "the body is the event’s") : null,
+		response ? block("Answer", `${response.status_line}\n${headerLines(response.headers)}\n\n${response.body}`.trimEnd(), cut ? "the beginning; the rest was cut" : "") : null);
 }
 
 function outcome(attempt, kind, newest) {
-	if (attempt.response || attempt.request) return exchange(attempt);
+	if (attempt.response || attempt.request) return exchange(attempt, newest);
 	if (!attempt.output) return null;
 	const label = kind === "handler" ? "Output" : "Answer";
 	return h("details", { key: "output", open: newest }, h("summary", {}, label),
-		block(label, attempt.output, attempt.output_cut ? "the end of it; the rest was cut" : ""));
+		block(label, attempt.output, attempt.output_cut ? (kind === "handler" ? "the end; the rest was cut" : "the beginning; the rest was cut") : ""));
 }
 
 // A bar as long as the attempt took, beside the longest.

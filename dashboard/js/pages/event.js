@@ -1,12 +1,11 @@
 // One event: its body, what became of it, and how to deliver or send it again.
-import { h, show } from "../dom.js";
+import { h, show, visible } from "../dom.js";
 import { get, post } from "../api.js";
 import { live } from "../live.js";
 import { link } from "../router.js";
 import { may } from "../session.js";
 import { full } from "../time.js";
 import { callout, copyButton, crumb, facts, heading, idLine, plural, size, state } from "../parts.js";
-import { visible } from "../dom.js";
 import { jsonView } from "../json.js";
 import { curlLine, sourceUrl } from "../curl.js";
 import { formDialog } from "../dialog.js";

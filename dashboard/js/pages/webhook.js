@@ -8,7 +8,7 @@ import { bucketColumns, timeChart } from "../chart.js";
 import { ago, duration, full } from "../time.js";
 import { callout, count, crumb, facts, heading, idLine, percent, webhookState } from "../parts.js";
 import { forgetWebhooks, shortUrl } from "../known.js";
-import { editWebhook } from "../webhook-form.js";
+import { editWebhook, isDetailed } from "../webhook-form.js";
 import { activate, recoverDialog, removeDialog, rotateDialog } from "../webhook-actions.js";
 import { connectivityDialog, testDialog } from "../webhook-tests.js";
 import { verification } from "../secret.js";
@@ -45,7 +45,7 @@ function details(webhook) {
 		webhook.description ? ["Description", visible(webhook.description)] : null,
 		["Events", webhook.events[0] === "*" ? "all" : h("span", { class: "chips" }, webhook.events.map((name) => h("code", {}, name)))],
 		secrets(webhook),
-		webhook.kind === "webhook" ? ["Log", webhook.debug || webhook.log_level === "detailed" || webhook.logLevel === "detailed" ? "detailed: requests and answers are kept" : "normal: only failures keep an excerpt"] : null,
+		webhook.kind === "webhook" ? ["Log", isDetailed(webhook) ? "detailed: requests and answers are kept" : "normal: only failures keep an excerpt"] : null,
 		webhook.created_at ? ["Created", full(webhook.created_at)] : null,
 		webhook.url ? ["Id", idLine(webhook.id)] : null,
 	]));
