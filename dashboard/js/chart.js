@@ -88,7 +88,7 @@ export function timeChart(data) {
 	let point = null;
 	const caption = h("figcaption", {}, legend(data, null));
 	const area = h("div", { class: "plot", role: "img", "aria-label": `Chart: ${data.series.map(({ label }) => label).join(", ")} over time. The table below has the figures.` });
-	const rows = h("details", { class: "figures", ontoggle: () => fill() }, h("summary", {}, "As a table"), h("div", { class: "table-wrap" }));
+	const rows = h("details", { class: "figures", ontoggle: () => fill() }, h("summary", {}, "As a table"), h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": "Figures" }));
 	const fill = () => rows.open && show(rows.lastChild, table(data));
 	const pointAt = (i) => {
 		point = i;

@@ -16,5 +16,10 @@ export function curlLine(url, event, body) {
 	return `body=${quote(body)}; ${head} -H "X-NTRVSTA-Signature: $(printf %s "$body" | ${SIGNATURE} | cut -c1-64)" --data-raw "$body"`;
 }
 
-// Where the source most likely is: beside the dashboard, by its name.
-export const sourceUrl = (source) => new URL(`../${encodeURIComponent(source)}`, location.href.split("#")[0]).href;
+// Where the source most likely is: its path is /webhooks/NAME unless the configuration says otherwise, and the
+// dashboard is beside it or above.
+export function sourceUrl(source) {
+	const mount = new URL("..", location.href.split("#")[0]);
+	const beside = mount.pathname.endsWith("/webhooks/") ? "" : "webhooks/";
+	return new URL(beside + encodeURIComponent(source), mount).href;
+}

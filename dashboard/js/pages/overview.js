@@ -59,7 +59,7 @@ function view(o, range) {
 
 export function rangePicker(path, range) {
 	return h("nav", { class: "ranges", "aria-label": "Time" }, Object.entries(RANGES).map(([value, text]) =>
-		h("a", { href: link(path, { range: value }), title: text, "aria-label": text, "aria-current": value === range ? "true" : null }, value)));
+		h("a", { href: link(path, { range: value }), title: text, "aria-current": value === range ? "true" : null }, value)));
 }
 
 export function mount(root, { query, signal }) {

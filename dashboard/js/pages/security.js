@@ -42,7 +42,7 @@ function chart(security, sums, range) {
 }
 
 function addresses(rows) {
-	return h("div", { class: "table-wrap" }, h("table", {}, h("caption", { class: "away" }, "Refused requests by address"),
+	return h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": "By address" }, h("table", {}, h("caption", { class: "away" }, "Refused requests by address"),
 		h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Address"), h("th", { scope: "col", class: "wide" }, "Reason"), h("th", { scope: "col", class: "number" }, "Count"), h("th", { scope: "col", class: "time" }, "Last"))),
 		h("tbody", {}, rows.map((row) => h("tr", { key: `${row.address} ${row.code}` },
 			h("th", { scope: "row" }, h("code", { class: "plain-code break" }, row.address), h("div", { class: "sub narrow" }, reason(row.code))),
@@ -63,7 +63,7 @@ function secretRow(secret) {
 function secrets(rows) {
 	const old = rows.some((secret) => secret.live && !secret.until && secret.created_at && ageDays(secret.created_at) > OLD_DAYS);
 	return h("section", { class: "card", key: "secrets" }, h("h2", {}, "Signing secrets of the sources"),
-		rows.length ? h("div", { class: "table-wrap" }, h("table", {}, h("caption", { class: "away" }, "Signing secrets"),
+		rows.length ? h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": "Signing secrets" }, h("table", {}, h("caption", { class: "away" }, "Signing secrets"),
 			h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Source"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "number" }, "Age"), h("th", { scope: "col", class: "time" }, "Counts until"))),
 			h("tbody", {}, rows.map(secretRow)))) : h("p", { class: "muted" }, "None is told of."),
 		old ? h("div", { class: "callout wait nudge" }, h("p", {}, `A secret is older than ${OLD_DAYS} days. A new one signs from now on, and the old one counts for a day more, so that no call is lost:`), command("ntrvsta secret rotate --overlap 24h")) : null,
