@@ -1,7 +1,7 @@
 // Where it begins: resumes the session, then shows the page that the address names, or the sign-in page.
 import { listen } from "./api.js";
 import { forget, resume } from "./session.js";
-import { leave, visit } from "./router.js";
+import { leave, prepare, visit } from "./router.js";
 import { lostBanner, shell } from "./shell.js";
 import { h } from "./dom.js";
 
@@ -47,4 +47,5 @@ listen("ended", () => {
 	signInPage(true);
 });
 addEventListener("hashchange", go);
+prepare();
 start();

@@ -47,6 +47,12 @@ function missing(root) {
 		h("p", {}, "There is no such page. ", h("a", { href: "#/" }, "To the overview")));
 }
 
+// Begins to fetch the page that the address names.
+export function prepare() {
+	const { name } = parseHash(location.hash);
+	if (name) import(`./pages/${name}.js`).catch(() => {});
+}
+
 // Shows the page that the address names in ROOT.
 export async function visit(root, onPage) {
 	leave();
