@@ -1,6 +1,9 @@
 // Keeps what is on screen fresh: asks again a moment after each answer, waits while the page is hidden or
 // nobody is signed in, goes on after failures.
 
+import { h, show } from "./dom.js";
+import { callout } from "./parts.js";
+
 const PAUSE_MS = 1500;
 const LOST_PAUSE_MS = 2000;
 
@@ -45,4 +48,15 @@ export function live(load, signal, onProblem) {
 		}
 	})();
 	return () => waker.wake();
+}
+
+// Appends to ROOT a place that shows what LOAD resolves to, kept fresh. MISSING is said where there is nothing by
+// this name. Returns the function that asks at once.
+export function liveView(root, signal, load, missing) {
+	const body = root.appendChild(h("div", { class: "stack", "aria-busy": "true" }));
+	const put = (...content) => {
+		show(body, content);
+		body.removeAttribute("aria-busy");
+	};
+	return live(async () => put(await load()), signal, (problem) => put(callout("bad", problem.status === 404 && missing ? missing : problem.message)));
 }

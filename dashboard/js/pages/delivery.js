@@ -1,7 +1,7 @@
 // One delivery: what became of it, each attempt with output or request and answer, and what can be done.
 import { h, show, visible } from "../dom.js";
 import { get, post } from "../api.js";
-import { live } from "../live.js";
+import { liveView } from "../live.js";
 import { link } from "../router.js";
 import { may } from "../session.js";
 import { attempt as tryTo } from "../notice.js";
@@ -99,14 +99,12 @@ function view(delivery, known) {
 
 export function mount(root, { params: [id], signal }) {
 	const head = h("div", {}, heading(title));
-	const body = h("div", { class: "stack", "aria-busy": "true" });
-	root.append(crumb("#/deliveries", "Deliveries"), head, body);
+	root.append(crumb("#/deliveries", "Deliveries"), head);
 	let known = null;
 	knownWebhooks().then((map) => { known = map; wake(); }).catch(() => {});
-	const wake = live(async () => {
+	const wake = liveView(root, signal, async () => {
 		const delivery = await get(`deliveries/${encodeURIComponent(id)}`, {}, signal);
 		show(head, heading(["Delivery of ", delivery.event], actions(delivery, () => wake())));
-		show(body, view(delivery, known));
-		body.removeAttribute("aria-busy");
-	}, signal, (problem) => show(body, callout("bad", problem.status === 404 ? "There is no such delivery. Old ones are removed after the retention time." : problem.message)));
+		return view(delivery, known);
+	}, "There is no such delivery. Old ones are removed after the retention time.");
 }

@@ -1,11 +1,11 @@
 // One event: its body, what became of it, and how to deliver or send it again.
 import { h, show, visible } from "../dom.js";
 import { get, post } from "../api.js";
-import { live } from "../live.js";
+import { liveView } from "../live.js";
 import { link } from "../router.js";
 import { may } from "../session.js";
 import { full } from "../time.js";
-import { callout, copyButton, crumb, facts, heading, idLine, plural, size, state } from "../parts.js";
+import { copyButton, crumb, facts, heading, idLine, plural, size, state } from "../parts.js";
 import { jsonView } from "../json.js";
 import { curlLine, sourceUrl } from "../curl.js";
 import { formDialog } from "../dialog.js";
@@ -90,23 +90,26 @@ function targetFirst(columns) {
 		cell: (d) => h("a", { class: "strong clip", href: link(`deliveries/${d.id}`) }, column.cell(d)) }));
 }
 
+// What is drawn once: the body, and around the list that looks after itself.
+function unchanging(root, event, known, signal) {
+	const area = h("div");
+	root.append(bodyCard(event), curlCard(event), h("section", {}, h("div", { class: "card-head" }, h("h2", {}, "Deliveries")), area));
+	return deliveries(area, event.id, known, signal);
+}
+
 export function mount(root, { params: [id], signal }) {
 	const head = h("div", {}, heading(title));
-	const top = h("div", { class: "stack", "aria-busy": "true" });
 	const below = h("div", { class: "stack section" });
-	root.append(crumb("#/events", "Events"), head, top, below);
+	root.append(crumb("#/events", "Events"), head);
 	let known = null;
 	let list = null;
 	knownWebhooks().then((map) => { known = map; wake(); }, () => {});
-	const wake = live(async () => {
+	const wake = liveView(root, signal, async () => {
 		const event = await get(`events/${encodeURIComponent(id)}`, {}, signal);
 		const replay = may("write") && !event.test ? h("button", { type: "button", class: "outline", onclick: () => replayDialog(event, known, () => { wake(); list.wake(); }) }, "Replay …") : null;
 		show(head, heading(event.event, replay));
-		show(top, h("section", { class: "card", key: "facts" }, summary(event)));
-		top.removeAttribute("aria-busy");
-		if (list) return;
-		const area = h("div");
-		below.append(bodyCard(event), curlCard(event), h("section", {}, h("div", { class: "card-head" }, h("h2", {}, "Deliveries")), area));
-		list = deliveries(area, id, await knownWebhooks().catch(() => null), signal);
-	}, signal, (problem) => show(top, callout("bad", problem.status === 404 ? "There is no such event. Old ones are removed after the retention time." : problem.message)));
+		list ??= unchanging(below, event, await knownWebhooks().catch(() => null), signal);
+		return h("section", { class: "card", key: "facts" }, summary(event));
+	}, "There is no such event. Old ones are removed after the retention time.");
+	root.append(below);
 }

@@ -1,7 +1,7 @@
 // The last hour, day, week or month at a glance; each figure leads to its list.
-import { h, show } from "../dom.js";
+import { h } from "../dom.js";
 import { get } from "../api.js";
-import { live } from "../live.js";
+import { liveView } from "../live.js";
 import { link } from "../router.js";
 import { bucketColumns, timeChart } from "../chart.js";
 import { ago, duration, RANGES } from "../time.js";
@@ -53,7 +53,7 @@ function view(o, range) {
 		o.dispatcher_running ? null : callout("bad", h("b", {}, "No dispatcher runs. "), "Events are kept, and their deliveries wait until one does: ", h("code", {}, "ntrvsta dispatch")),
 		tiles(o, range),
 		h("section", { class: "card", key: "chart", "aria-label": "Chart" }, h("h2", {}, "Events and deliveries"), quiet ? firstSteps() : chart(o, range)),
-		refusals(o),
+		o.refusals ? refusals(o) : null,
 	];
 }
 
@@ -64,11 +64,6 @@ export function rangePicker(path, range) {
 
 export function mount(root, { query, signal }) {
 	const range = RANGES[query.range] ? query.range : "24h";
-	const body = h("div", { class: "stack", "aria-busy": "true" });
-	root.append(heading(title, rangePicker("overview", range)), body);
-	live(async () => {
-		const o = await get("overview", { timeRange: range }, signal);
-		show(body, view(o, range));
-		body.removeAttribute("aria-busy");
-	}, signal, (problem) => show(body, callout("bad", problem.message)));
+	root.append(heading(title, rangePicker("overview", range)));
+	liveView(root, signal, async () => view(await get("overview", { timeRange: range }, signal), range));
 }

@@ -1,10 +1,10 @@
 // Refused requests over time, by reason and by address; how old the secrets are.
-import { h, show } from "../dom.js";
+import { h } from "../dom.js";
 import { get } from "../api.js";
-import { live } from "../live.js";
+import { liveView } from "../live.js";
 import { timeChart } from "../chart.js";
 import { ago, at, full, RANGES, span } from "../time.js";
-import { callout, command, count, heading } from "../parts.js";
+import { command, count, heading } from "../parts.js";
 import { reason, refusalTable } from "../refusals.js";
 import { current } from "../session.js";
 import { rangePicker } from "./overview.js";
@@ -84,11 +84,6 @@ function view(security, range) {
 
 export function mount(root, { query, signal }) {
 	const range = RANGES[query.range] ? query.range : "24h";
-	const body = h("div", { class: "stack", "aria-busy": "true" });
-	root.append(heading(title, rangePicker("security", range)), body);
-	live(async () => {
-		const security = await get("security", { timeRange: range }, signal);
-		show(body, view(security, range));
-		body.removeAttribute("aria-busy");
-	}, signal, (problem) => show(body, callout("bad", problem.message)));
+	root.append(heading(title, rangePicker("security", range)));
+	liveView(root, signal, async () => view(await get("security", { timeRange: range }, signal), range));
 }

@@ -1,7 +1,7 @@
 // One webhook, or handler: how it does, what it is, and all that can be done with it.
 import { h, show, visible } from "../dom.js";
 import { get, segment } from "../api.js";
-import { live } from "../live.js";
+import { liveView } from "../live.js";
 import { link } from "../router.js";
 import { may } from "../session.js";
 import { bucketColumns, timeChart } from "../chart.js";
@@ -83,19 +83,18 @@ function view(webhook, stats) {
 
 export function mount(root, { params: [id], signal }) {
 	const head = h("div", {}, heading(shortUrl(id)));
-	const body = h("div", { class: "stack", "aria-busy": "true" });
 	const recent = h("section", { class: "section" });
-	root.append(crumb("#/webhooks", "Webhooks"), head, body, recent);
+	root.append(crumb("#/webhooks", "Webhooks"), head);
 	let list = null;
-	const wake = live(async () => {
+	const wake = liveView(root, signal, async () => {
 		const path = `webhooks/${segment(id)}`;
 		const [webhook, stats] = await Promise.all([get(path, {}, signal), get(`${path}/stats`, { timeRange: "24h", include: "buckets" }, signal)]);
 		const known = new Map([[id, webhook]]);
 		show(head, heading(webhook.url ? shortUrl(visible(webhook.url)) : id, actions(webhook, changed)));
-		show(body, view(webhook, stats));
-		body.removeAttribute("aria-busy");
 		list ??= deliveries(recent, id, known, signal, webhook);
-	}, signal, (problem) => show(body, callout("bad", problem.status === 404 ? "There is no such webhook; it may have been deleted." : problem.message)));
+		return view(webhook, stats);
+	}, "There is no such webhook; it may have been deleted.");
+	root.append(recent);
 	function changed() {
 		forgetWebhooks();
 		wake();

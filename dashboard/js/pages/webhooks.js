@@ -1,12 +1,12 @@
 // Handlers and webhooks in one list, with how they do.
-import { h, show, visible } from "../dom.js";
+import { h, visible } from "../dom.js";
 import { get } from "../api.js";
-import { live } from "../live.js";
+import { liveView } from "../live.js";
 import { link } from "../router.js";
 import { may } from "../session.js";
 import { sparkline } from "../spark.js";
 import { ago, duration } from "../time.js";
-import { callout, command, count, empty, heading, percent, webhookState } from "../parts.js";
+import { command, count, empty, heading, percent, webhookState } from "../parts.js";
 import { forgetWebhooks, shortUrl } from "../known.js";
 import { addWebhook } from "../webhook-form.js";
 
@@ -63,19 +63,13 @@ function view(rows, more) {
 	];
 }
 
-async function load(signal) {
-	return get("webhooks", { limit: 250, include: "stats", timeRange: "24h" }, signal);
-}
-
 export function mount(root, { query, signal }) {
-	const body = h("div", { class: "stack", "aria-busy": "true" });
 	const add = may("write") ? h("button", { type: "button", onclick: () => addWebhook(changed) }, "Add webhook") : null;
-	root.append(heading(title, add), body);
-	const wake = live(async () => {
-		const page = await load(signal);
-		show(body, view(page.data, page.has_more));
-		body.removeAttribute("aria-busy");
-	}, signal, (problem) => show(body, callout("bad", problem.message)));
+	root.append(heading(title, add));
+	const wake = liveView(root, signal, async () => {
+		const page = await get("webhooks", { limit: 250, include: "stats", timeRange: "24h" }, signal);
+		return view(page.data, page.has_more);
+	});
 	function changed() {
 		forgetWebhooks();
 		wake();
