@@ -48,9 +48,9 @@ function axis(options) {
 
 function plotOptions(uPlot, data, width, onPoint) {
 	return {
-		width, height: HEIGHT, legend: { show: false }, padding: [8, 8, 0, 0],
+		width, height: HEIGHT, legend: { show: false }, padding: [8, 20, 0, 0],
 		cursor: { y: false, drag: { setScale: false }, points: { show: false } },
-		scales: { x: { range: (u, from, to) => [from, to + data.bucket] }, y: { range: (u, from, to) => [0, Math.max(4, to * 1.08)] } },
+		scales: { x: { range: (u, from, to) => [from, to] }, y: { range: (u, from, to) => [0, Math.max(4, to * 1.08)] } },
 		series: [{}, ...data.series.map((series) => seriesOptions(uPlot, series))],
 		axes: [axis({ grid: { show: false }, space: 64, size: 30, values: (u, ticks, i, space, step) => ticks.map((t) => tick(t, step)) }),
 			axis({ size: 44, space: 40, values: (u, ticks) => ticks.map((t) => (Number.isInteger(t) ? count(t) : "")) })],
@@ -59,21 +59,22 @@ function plotOptions(uPlot, data, width, onPoint) {
 }
 
 // Bars stand on each other: each is drawn as the sum of those below, tallest first.
-function columns({ times, series }) {
+function columns({ times, series, bucket }) {
 	let sum = times.map(() => 0);
 	const drawn = new Map();
 	for (const one of [...series].reverse()) {
 		if (one.line) drawn.set(one, one.values);
 		else drawn.set(one, sum = sum.map((below, i) => below + one.values[i]));
 	}
-	return [times, ...series.map((one) => drawn.get(one))];
+	// One point more ends the last step of the lines.
+	return [[...times, times[times.length - 1] + bucket], ...series.map((one) => [...drawn.get(one), one.line ? one.values[one.values.length - 1] : null])];
 }
 
 function legend({ times, series, bucket, label }, i) {
 	const sum = (values) => values.reduce((a, b) => a + b, 0);
-	return [h("b", {}, i === null || i === undefined ? label : when(times[i], bucket)),
+	return [h("b", {}, i === null ? label : when(times[i], bucket)),
 		series.map((one) => h("span", { class: "series" }, h("i", { class: `swatch ${one.color.slice(2)}` }), `${one.label} `,
-			h("b", {}, count(i === null || i === undefined ? sum(one.values) : one.values[i]))))];
+			h("b", {}, count(i === null ? sum(one.values) : one.values[i]))))];
 }
 
 function table({ times, series, bucket }) {
@@ -91,8 +92,8 @@ export function timeChart(data) {
 	const rows = h("details", { class: "figures", ontoggle: () => fill() }, h("summary", {}, "As a table"), h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": "Figures" }));
 	const fill = () => rows.open && show(rows.lastChild, table(data));
 	const pointAt = (i) => {
-		point = i;
-		show(caption, legend(data, i));
+		point = typeof i === "number" ? Math.min(i, data.times.length - 1) : null;
+		show(caption, legend(data, point));
 	};
 	const draw = async () => {
 		const uPlot = await loadLibrary();
@@ -113,7 +114,7 @@ export function timeChart(data) {
 		} else {
 			plot?.setData(columns(data));
 		}
-		pointAt(point !== null && point < data.times.length ? point : null);
+		pointAt(point);
 		fill();
 	} }, caption, area, rows);
 	figure.data = data;

@@ -61,6 +61,10 @@ function tick() {
 
 setInterval(tick, 1000);
 
+export const OLD_DAYS = 90; // a secret that is older had better be rotated
+
+export const ageDays = (iso) => (Date.now() - new Date(iso)) / 86400000;
+
 export const RANGES = { "1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days" };
 const RANGE_SECONDS = { "1h": 3600, "24h": 86400, "7d": 604800, "30d": 2592000 };
 

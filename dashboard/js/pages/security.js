@@ -3,15 +3,15 @@ import { h } from "../dom.js";
 import { get } from "../api.js";
 import { liveView } from "../live.js";
 import { timeChart } from "../chart.js";
-import { ago, at, full, RANGES, span } from "../time.js";
-import { command, count, heading } from "../parts.js";
+import { ago, RANGES } from "../time.js";
+import { count, heading } from "../parts.js";
 import { reason, refusalTable } from "../refusals.js";
 import { current } from "../session.js";
+import { secretsCard } from "../secret-ages.js";
 import { rangePicker } from "./overview.js";
 
 export const title = "Security";
 
-const OLD_DAYS = 90;
 const COLORS = ["--bad", "--c3", "--c4", "--c5"];
 
 function totals(buckets) {
@@ -42,35 +42,14 @@ function chart(security, sums, range) {
 }
 
 function addresses(rows) {
-	return h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": "By address" }, h("table", {}, h("caption", { class: "away" }, "Refused requests by address"),
+	return h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": "By address" }, h("table", { class: "addresses" }, h("caption", { class: "away" }, "Refused requests by address"),
 		h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Address"), h("th", { scope: "col", class: "wide" }, "Reason"), h("th", { scope: "col", class: "number" }, "Count"), h("th", { scope: "col", class: "time" }, "Last"))),
 		h("tbody", {}, rows.map((row) => h("tr", { key: `${row.address} ${row.code}` },
 			h("th", { scope: "row" }, h("code", { class: "plain-code break" }, row.address), h("div", { class: "sub narrow" }, reason(row.code))),
 			h("td", { class: "wide" }, reason(row.code)), h("td", { class: "number" }, count(row.count)), h("td", { class: "time" }, ago(row.last_at)))))));
 }
 
-const ageDays = (iso) => (Date.now() - new Date(iso)) / 86400000;
-
-function secretRow(secret) {
-	const old = secret.created_at && !secret.until && ageDays(secret.created_at) > OLD_DAYS;
-	const age = secret.created_at ? span(ageDays(secret.created_at) * 86400) : h("span", { class: "muted" }, "not known");
-	const word = !secret.live ? h("span", { class: "state idle" }, "Ended") : old ? h("span", { class: "state wait" }, "Rotate it") : h("span", { class: "state ok" }, "Live");
-	return h("tr", {}, h("th", { scope: "row" }, secret.source), h("td", {}, word),
-		h("td", { class: "number" }, secret.created_at ? h("span", { title: full(secret.created_at).textContent }, age) : age),
-		h("td", { class: "time" }, secret.until ? at(secret.until) : h("span", { class: "none" }, "no end")));
-}
-
-function secrets(rows) {
-	const old = rows.some((secret) => secret.live && !secret.until && secret.created_at && ageDays(secret.created_at) > OLD_DAYS);
-	return h("section", { class: "card", key: "secrets" }, h("h2", {}, "Signing secrets of the sources"),
-		rows.length ? h("div", { class: "table-wrap", tabindex: "0", role: "region", "aria-label": "Signing secrets" }, h("table", {}, h("caption", { class: "away" }, "Signing secrets"),
-			h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Source"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "number" }, "Age"), h("th", { scope: "col", class: "time" }, "Counts until"))),
-			h("tbody", {}, rows.map(secretRow)))) : h("p", { class: "muted" }, "None is told of."),
-		old ? h("div", { class: "callout wait nudge" }, h("p", {}, `A secret is older than ${OLD_DAYS} days. A new one signs from now on, and the old one counts for a day more, so that no call is lost:`), command("ntrvsta secret rotate --overlap 24h")) : null,
-		h("p", { class: "muted" }, "The secrets of webhooks are on the page of each one, under ", h("a", { href: "#/webhooks" }, "Webhooks"), "."));
-}
-
-function view(security, range) {
+function view([security, { data: webhooks }], range) {
 	const sums = totals(security.refusals.buckets);
 	const none = h("p", { class: "muted" }, "No request was refused in this time. Wrong signatures, unknown keys and floods would show here.");
 	return [
@@ -78,12 +57,12 @@ function view(security, range) {
 		sums.length ? h("section", { class: "card", key: "reasons" }, h("h2", {}, "By reason"), refusalTable(sums)) : null,
 		sums.length ? h("section", { class: "card", key: "addresses" }, h("h2", {}, "By address"), security.refusals.addresses.length ? addresses(security.refusals.addresses)
 			: h("p", { class: "muted" }, current()?.org === "default" ? "No addresses are noted." : "Addresses are shown to keys of organisation default only.")) : null,
-		secrets(security.secrets),
+		secretsCard(security.secrets, webhooks),
 	];
 }
 
 export function mount(root, { query, signal }) {
 	const range = RANGES[query.range] ? query.range : "24h";
 	root.append(heading(title, rangePicker("security", range)));
-	liveView(root, signal, async () => view(await get("security", { timeRange: range }, signal), range));
+	liveView(root, signal, async () => view(await Promise.all([get("security", { timeRange: range }, signal), get("webhooks", { limit: 250 }, signal)]), range));
 }

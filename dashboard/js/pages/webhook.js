@@ -5,7 +5,7 @@ import { liveView } from "../live.js";
 import { link } from "../router.js";
 import { may } from "../session.js";
 import { bucketColumns, timeChart } from "../chart.js";
-import { ago, duration, full } from "../time.js";
+import { ageDays, ago, duration, full, OLD_DAYS } from "../time.js";
 import { callout, count, crumb, facts, heading, idLine, percent, webhookState } from "../parts.js";
 import { forgetWebhooks, shortUrl } from "../known.js";
 import { editWebhook, isDetailed } from "../webhook-form.js";
@@ -35,7 +35,8 @@ function figures(webhook, stats) {
 function secrets(webhook) {
 	if (webhook.kind === "handler") return null;
 	return ["Secrets", h("ul", { class: "plain" }, webhook.secrets.map(({ created_at: made, expires_at: end }) =>
-		h("li", {}, "made ", ago(made), end ? [", signs until ", full(end)] : null)))];
+		h("li", {}, "made ", ago(made), end ? [", signs until ", full(end)] : null,
+			!end && ageDays(made) > OLD_DAYS ? h("span", { class: "state wait nudge" }, `Older than ${OLD_DAYS} days: rotate it`) : null)))];
 }
 
 function details(webhook) {

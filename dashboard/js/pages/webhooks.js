@@ -19,10 +19,16 @@ function events(webhook) {
 	return webhook.events.length > 2 ? `${webhook.events[0]} and ${webhook.events.length - 1} more` : webhook.events.join(", ");
 }
 
+// What the columns say for which a phone has no room.
+function narrow({ stats }) {
+	return [percent(stats.success_rate), " in 24 h", stats.pending_deliveries ? ` · ${count(stats.pending_deliveries)} waiting` : null, stats.last_attempt_at ? [" · ", ago(stats.last_attempt_at)] : null];
+}
+
 function name(webhook) {
 	return [h("a", { class: "strong clip", href: href(webhook), title: webhook.url ?? webhook.id }, webhook.url ? shortUrl(webhook.url) : webhook.id),
 		h("div", { class: "sub clip" }, h("span", { class: "tag" }, webhook.kind === "handler" ? "script" : "URL"),
-			webhook.description ? h("span", {}, visible(webhook.description), " · ") : null, h("span", { title: webhook.events.join(", ") }, events(webhook)))];
+			webhook.description ? h("span", {}, visible(webhook.description), " · ") : null, h("span", { title: webhook.events.join(", ") }, events(webhook))),
+		h("div", { class: "sub narrow" }, narrow(webhook))];
 }
 
 function rate({ stats }) {
