@@ -28,7 +28,7 @@ function row(secret) {
 }
 
 function table(rows, label) {
-	return h("table", { class: "secrets" }, h("caption", { class: "away" }, `Secrets: ${label}`),
+	return h("table", { class: "secrets" }, h("caption", { class: "away" }, `Secrets by ${label.toLowerCase()}`),
 		h("thead", {}, h("tr", {}, h("th", { scope: "col" }, label), h("th", { scope: "col", class: "state-column" }, "State"),
 			h("th", { scope: "col", class: "wide number" }, "Made"), h("th", { scope: "col", class: "wide time" }, "Counts until"))),
 		h("tbody", {}, rows.map(row)));
@@ -42,8 +42,8 @@ const nudge = () => h("div", { class: "callout wait nudge" },
 export function secretsCard(sources, webhooks) {
 	const own = ofWebhooks(webhooks);
 	return h("section", { class: "card", key: "secrets" }, h("h2", {}, "Signing secrets"),
-		sources.length ? table(sources, "Source, whose calls are verified") : null,
+		sources.length ? table(sources, "Source") : null,
 		sources.some(isOld) ? nudge() : null,
-		own.length ? table(own, "Webhook, whose calls are signed") : null,
+		own.length ? table(own, "Webhook") : null,
 		sources.length + own.length ? null : h("p", { class: "muted" }, "None to be seen with this key."));
 }
