@@ -16,7 +16,7 @@ function headerRow(columns) {
 
 class List {
 	// OPTIONS: path of the API, columns [{label, kind, cell(row)}], parameters(), caption, empty() when there is
-	// nothing, foot(answer) below the last row, signal.
+	// nothing, foot(list) below the last row, signal.
 	constructor(root, options) {
 		Object.assign(this, options);
 		this.elements = new Map();
@@ -96,7 +96,7 @@ class List {
 			const i = list.pages.indexOf(page);
 			if (i > 0) renew(list, i, again, true);
 		}
-		this.draw(answer);
+		this.draw();
 	}
 
 	renewFirst(answer) {
@@ -133,7 +133,7 @@ class List {
 			const answer = await this.fetch(cursor);
 			if (list !== this.list) return;
 			append(list, cursor, answer);
-			this.draw(answer);
+			this.draw();
 		} catch (problem) {
 			if (problem.name !== "AbortError") this.complain(problem);
 		} finally {
@@ -174,7 +174,7 @@ class List {
 		}
 	}
 
-	draw(answer) {
+	draw() {
 		const { list } = this;
 		if (!list.loaded) return;
 		const first = !this.body.firstChild;
@@ -193,8 +193,7 @@ class List {
 		this.wrap.classList.remove("stale");
 		this.wrap.hidden = rows.length === 0;
 		this.more.hidden = !list.more;
-		show(this.note, rows.length ? null : this.empty(list.more), answer && this.foot ? this.foot(answer, list) : null);
-		this.onDraw?.(list);
+		show(this.note, rows.length ? null : this.empty(list.more), this.foot?.(list));
 	}
 
 	complain(problem) {

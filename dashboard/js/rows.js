@@ -3,7 +3,7 @@
 
 const SPLIT = 50; // rows that may gather behind what a page's request brings, before they become a page
 
-// {pages: [{cursor, rows}], next, more, loaded}
+// {pages: [{cursor, rows}], next, more, loaded, searched}: SEARCHED is how far back the server looked.
 export const noRows = () => ({ pages: [], next: null, more: false, loaded: false });
 
 // All rows in order. A row that moved from one page to another is there once.
@@ -32,14 +32,13 @@ export function newerThan(list, answer) {
 
 // The first page, in place of everything.
 export function restart(list, answer) {
-	Object.assign(list, { pages: [{ cursor: null, rows: answer.data }], next: answer.next_cursor, more: answer.has_more, loaded: true });
+	Object.assign(list, { pages: [{ cursor: null, rows: answer.data }], next: answer.next_cursor, more: answer.has_more, loaded: true, searched: answer.searched_until });
 }
 
 // One page more.
 export function append(list, cursor, answer) {
 	list.pages.push({ cursor, rows: answer.data });
-	list.next = answer.next_cursor;
-	list.more = answer.has_more;
+	Object.assign(list, { next: answer.next_cursor, more: answer.has_more, searched: answer.searched_until });
 }
 
 // What of OLD, the rows of a page, lies behind those that ANSWER tells of.

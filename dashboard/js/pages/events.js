@@ -36,10 +36,10 @@ function nothing(form) {
 }
 
 // A search tells how far back it looked; it goes on while one scrolls.
-function searched(answer, form, list) {
-	if (!form.query().q || !answer.searched_until) return null;
-	if (!list.more) return h("p", { class: "muted center" }, "All events of this time were searched.");
-	return h("p", { class: "muted center" }, "Searched back to ", full(answer.searched_until), ".");
+function searched(list, form) {
+	if (!form.query().q) return null;
+	if (!list.more || !list.searched) return h("p", { class: "muted center" }, "All events of this time were searched.");
+	return h("p", { class: "muted center" }, "Searched back to ", full(list.searched), ".");
 }
 
 export function mount(root, { query, signal }) {
@@ -53,7 +53,7 @@ export function mount(root, { query, signal }) {
 		path: "events", caption: "Events, newest first", signal, columns: COLUMNS,
 		parameters: () => forApi(form.query()),
 		empty: () => nothing(form),
-		foot: (answer, rows) => searched(answer, form, rows),
+		foot: (rows) => searched(rows, form),
 		patience: () => 250,
 	});
 	root.addEventListener("click", (e) => e.target.closest("a[href*='events/']") && list.hold(), { signal });
