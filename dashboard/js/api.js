@@ -69,8 +69,7 @@ async function refuse(response, path) {
 	throw new Problem(response.status, body);
 }
 
-// The parsed answer, null where there is none. Throws Problem, or AbortError after SIGNAL.
-export async function request(method, path, { body, signal } = {}) {
+async function call(method, path, { body, signal }) {
 	const headers = { Accept: "application/json" };
 	if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
 	if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -83,6 +82,18 @@ export async function request(method, path, { body, signal } = {}) {
 	if (!response.ok) await refuse(response, path);
 	found();
 	return response.status === 204 ? null : response.json();
+}
+
+// The parsed answer, null where there is none. Throws Problem, or AbortError after SIGNAL.
+export async function request(method, path, { body, signal } = {}) {
+	try {
+		return await call(method, path, { body, signal });
+	} catch (problem) {
+		if (problem.code !== "csrf" || path === "session") throw problem;
+	}
+	// Somebody signed in again in another tab, and the cookie stands for that session now.
+	setCsrf((await call("GET", "session", { signal })).csrf);
+	return call(method, path, { body, signal });
 }
 
 // Ids in paths: a handler's name has slashes, which stand as they are.

@@ -1,6 +1,7 @@
 // What several pages need to name things: the webhooks, and the documented events. Asked for once, and again
 // after changes.
 import { get } from "./api.js";
+import { visible } from "./dom.js";
 
 let webhooks = null;
 let types = null;
@@ -36,4 +37,4 @@ export function targetName(id, known) {
 	return webhook?.url ? shortUrl(webhook.url) : id;
 }
 
-export const shortUrl = (url) => url.replace(/^https?:\/\//, "").replace(/\/$/, "");
+export const shortUrl = (url) => visible(url).replace(/^https?:\/\//, "").replace(/\/$/, "");

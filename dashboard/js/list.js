@@ -26,6 +26,7 @@ class List {
 		this.pill = h("button", { type: "button", class: "pill", hidden: true, onclick: () => this.toTop() });
 		this.more = h("button", { type: "button", class: "outline secondary more", hidden: true, onclick: () => this.loadMore() }, "Load more");
 		this.note = h("div", { class: "list-note" });
+		show(this.note, h("p", { class: "muted center", "aria-busy": "true" }, "Loading …"));
 		root.append(this.pill, this.wrap, this.note, this.more);
 		this.watch = new IntersectionObserver((entries) => entries.some((e) => e.isIntersecting) && this.loadMore(), { rootMargin: "500px" });
 		this.watch.observe(this.more);

@@ -31,7 +31,8 @@ export function shell(app, onLeave) {
 			h("div", { class: "who" },
 				h("span", { class: "org", title: `Organisation ${org}, scope ${scope}` }, h("b", {}, org), h("span", { class: "muted" }, ` · ${scope}`)),
 				h("button", { type: "button", class: "quiet", onclick: () => leaveSession(onLeave) }, "Sign out")))),
-		main);
+		main,
+		h("footer", { class: "container foot" }, "ntrvsta-fcgi · made with Pico CSS and uPlot (", h("a", { href: "vendor/licences.txt" }, "licences"), ")"));
 	const mark = (name) => links.forEach(({ names, a }) => {
 		if (names.includes(name)) a.setAttribute("aria-current", "page");
 		else a.removeAttribute("aria-current");

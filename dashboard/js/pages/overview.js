@@ -1,11 +1,12 @@
 // The last hour, day, week or month at a glance; each figure leads to its list.
-import { h } from "../dom.js";
+import { h, visible } from "../dom.js";
 import { get } from "../api.js";
 import { liveView } from "../live.js";
 import { link } from "../router.js";
 import { bucketColumns, timeChart } from "../chart.js";
-import { ago, duration, RANGES } from "../time.js";
+import { ago, duration, RANGES, sinceRange } from "../time.js";
 import { callout, command, count, empty, heading, percent } from "../parts.js";
+import { knownWebhooks, targetName } from "../known.js";
 import { refusalTable } from "../refusals.js";
 
 export const title = "Overview";
@@ -47,12 +48,28 @@ function refusals(o) {
 		o.refusals.length ? refusalTable(o.refusals) : h("p", { class: "muted" }, "None in this time."));
 }
 
-function view(o, range) {
+const FAILURES = 5;
+
+// The newest that were given up, so that one sees what is wrong without going anywhere.
+function failures(page, known, range) {
+	if (!page.data.length) return null;
+	return h("section", { class: "card", key: "failures" }, h("div", { class: "card-head" }, h("h2", {}, "Latest failures"), h("a", { href: link("deliveries", { status: "failed", range }) }, "All failed")),
+		h("table", { class: "plain-table" }, h("caption", { class: "away" }, "Latest failed deliveries"),
+			h("thead", { class: "away" }, h("tr", {}, ["Event", "Target", "Error", "When"].map((label) => h("th", { scope: "col" }, label)))),
+			h("tbody", {}, page.data.map((d) => h("tr", { key: d.id },
+				h("td", { class: "main" }, h("a", { href: link(`deliveries/${d.id}`) }, d.event), h("div", { class: "sub narrow" }, targetName(d.webhook, known))),
+				h("td", { class: "wide grow" }, h("span", { class: "clip" }, targetName(d.webhook, known))),
+				h("td", { class: "wide grow" }, h("span", { class: "clip" }, visible(d.error_message ?? ""))),
+				h("td", { class: "time" }, ago(d.updated_at)))))));
+}
+
+function view([o, failed, known], range) {
 	const quiet = !o.events_received && !o.total_deliveries && !o.pending_deliveries;
 	return [
 		o.dispatcher_running ? null : callout("bad", h("b", {}, "No dispatcher runs. "), "Events are kept, and their deliveries wait until one does: ", h("code", {}, "ntrvsta dispatch")),
 		tiles(o, range),
 		h("section", { class: "card", key: "chart", "aria-label": "Chart" }, h("h2", {}, "Events and deliveries"), quiet ? firstSteps() : chart(o, range)),
+		failures(failed, known, range),
 		o.refusals ? refusals(o) : null,
 	];
 }
@@ -65,5 +82,9 @@ export function rangePicker(path, range) {
 export function mount(root, { query, signal }) {
 	const range = RANGES[query.range] ? query.range : "24h";
 	root.append(heading(title, rangePicker("overview", range)));
-	liveView(root, signal, async () => view(await get("overview", { timeRange: range }, signal), range));
+	liveView(root, signal, async () => view(await Promise.all([
+		get("overview", { timeRange: range }, signal),
+		get("deliveries", { status: "failed", limit: FAILURES, since: sinceRange(range) }, signal),
+		knownWebhooks(),
+	]), range));
 }

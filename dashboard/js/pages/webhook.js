@@ -91,7 +91,7 @@ export function mount(root, { params: [id], signal }) {
 		const path = `webhooks/${segment(id)}`;
 		const [webhook, stats] = await Promise.all([get(path, {}, signal), get(`${path}/stats`, { timeRange: "24h", include: "buckets" }, signal)]);
 		const known = new Map([[id, webhook]]);
-		show(head, heading(webhook.url ? shortUrl(visible(webhook.url)) : id, actions(webhook, changed)));
+		show(head, heading(webhook.url ? shortUrl(webhook.url) : id, actions(webhook, changed)));
 		list ??= deliveries(recent, id, known, signal, webhook);
 		return view(webhook, stats);
 	}, "There is no such webhook; it may have been deleted.");
