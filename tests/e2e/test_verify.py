@@ -1,53 +1,33 @@
 """Our signatures, checked by those who receive them: npm's standardwebhooks and svix, and the check that the platform's
-documentation shows, in Node. The packages are in the folder $NTRVSTA_NODE_MODULES, or fetched with npm."""
+documentation shows, in Node."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import node
 import receiver
 import tap
-from ntrvsta import SRCDIR, Site, event
+from ntrvsta import Site, event
 from receiver import register
 
-PACKAGES = ("standardwebhooks", "svix")
 CHECKS = {"standardwebhooks", "svix", "documented"}
 
 
 def setUpModule():
-    """A folder with the script and what it needs; skipped with a word where that can't be had."""
-    global folder
-    if not shutil.which("node"):
-        raise unittest.SkipTest("no node on this machine")
-    folder = tempfile.mkdtemp(prefix="ntrvsta-verify-")
-    unittest.addModuleCleanup(shutil.rmtree, folder, ignore_errors=True)
-    given = os.environ.get("NTRVSTA_NODE_MODULES")
-    if given:
-        os.symlink(os.path.abspath(given), os.path.join(folder, "node_modules"))
-    elif not shutil.which("npm"):
-        raise unittest.SkipTest("no npm on this machine, and $NTRVSTA_NODE_MODULES is not set")
-    else:
-        try:
-            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, *PACKAGES],
-                                  capture_output=True, text=True, timeout=100, cwd=folder)
-        except subprocess.TimeoutExpired:
-            raise unittest.SkipTest("npm found no registry within 100 s")
-        if done.returncode:
-            raise unittest.SkipTest("npm can't fetch the packages: " + done.stderr.strip()[-100:].replace("\n", " "))
-    shutil.copy(os.path.join(SRCDIR, "tests", "lib", "verify.js"), folder)
+    """Skipped with a word where the packages can't be had."""
+    node.modules()
 
 
 class Verify(unittest.TestCase):
     def make(self, secrets):
         site = Site({"dispatch": {"start": "off"}, "webhooks": {"allow_http": "on", "allow_private": "127.0.0.0/8"}})
         self.addCleanup(site.close)
-        env = {"PATH": os.environ["PATH"], **{f"SECRET_{name.upper()}": value for name, value in secrets.items()}}
-        self.node = site.spawn(["node", os.path.join(folder, "verify.js")], env=env, stdout=subprocess.PIPE, text=True)
+        env = node.environment({f"SECRET_{name.upper()}": value for name, value in secrets.items()})
+        self.node = site.spawn(["node", os.path.join(node.FOLDER, "verify.js")], env=env, stdout=subprocess.PIPE, text=True)
         self.url = "http://127.0.0.1:%d" % int(self.node.stdout.readline())
         return site
 
