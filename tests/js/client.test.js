@@ -6,25 +6,14 @@ const assert = require('assert');
 const crypto = require('crypto');
 const { after, test } = require('node:test');
 const { ApiError, Client } = require('./client.js');
+const { hmac, platform } = require('./platform.js');
 const { eventually, receive } = require('./receiver.js');
 
 const env = process.env;
 const client = new Client({ baseUrl: env.NTRVSTA_URL, apiKey: env.NTRVSTA_KEY });
+const send = platform({ source: env.NTRVSTA_SOURCE, secret: env.NTRVSTA_SECRET });
 const receiving = receive();
 after(async () => (await receiving).close());
-
-const hmac = (secret, payload) => crypto.createHmac('sha256', secret).update(payload, 'utf8').digest('hex');
-
-let number = 0;
-/** The platform's part: an event, signed and posted; its id. */
-async function send(event) {
-  const session = { id: `sess_${++number}`, overall_score: 85, candidate: { id: 'cand_1', name: 'Zoë' } };
-  const body = JSON.stringify({ event, timestamp: '2026-03-15T15:00:00Z', data: { session } });
-  const headers = { 'Content-Type': 'application/json', 'X-NTRVSTA-Signature': hmac(env.NTRVSTA_SECRET, body) };
-  const answer = await fetch(env.NTRVSTA_SOURCE, { method: 'POST', headers, body });
-  assert.strictEqual(answer.status, 200);
-  return (await answer.json()).id;
-}
 
 /** A webhook of its own for each test, at a path of its own. */
 async function register(fields = {}) {

@@ -79,3 +79,34 @@ def backlog(site, count, *targets, event="session.completed", received_ms=None, 
                     db.execute(ATTEMPTS, values)
         if targets:
             db.execute("UPDATE meta SET value = ? WHERE key = 'expanded'", (after + count,))
+
+
+# What happened in the minutes of attempts, and of the ends of deliveries: as the dispatcher counts it.
+COUNTS = (
+    "DELETE FROM tally",
+    "DELETE FROM duration",
+    "INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts)"
+    " SELECT target, 0, (started_ms + duration_ms) / 60000 * 60000, count(*), sum(outcome <> 'success')"
+    " FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq WHERE NOT d.test GROUP BY 1, 3",
+    "INSERT INTO tally (target, span, bucket_ms, successful, failed)"
+    " SELECT target, 0, updated_ms / 60000 * 60000, sum(state = 'success'), sum(state = 'failed')"
+    " FROM delivery WHERE state IN ('success', 'failed') AND NOT test GROUP BY 1, 3"
+    " ON CONFLICT (target, span, bucket_ms) DO UPDATE SET successful = excluded.successful, failed = excluded.failed",
+    "INSERT INTO duration SELECT target, (started_ms + duration_ms) / 60000 * 60000, duration_ms, count(*)"
+    " FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq WHERE NOT d.test GROUP BY 1, 2, 3",
+    "UPDATE target SET hours_until = 0, days_until = 0")
+
+
+def spread(site, hours):
+    """All that happened so far, as if it had happened evenly over the last HOURS. Counts follow; what is due stays so."""
+    with database(site) as db:
+        db.create_function("earlier", 1, lambda share: int(share * hours * 3_600_000))
+        db.execute("CREATE TEMP TABLE shift AS SELECT seq, earlier(1 - seq * 1.0 / (SELECT max(seq) FROM event)) AS ms FROM event")
+        db.execute("CREATE INDEX temp.shift_seq ON shift (seq)")
+        for table, columns, event in (("attempt", ("started_ms",), "(SELECT event_seq FROM delivery d WHERE d.seq = delivery_seq)"),
+                                      ("delivery", ("created_ms", "updated_ms"), "event_seq"), ("event", ("received_ms",), "event.seq")):
+            for column in columns:
+                db.execute(f"UPDATE {table} SET {column} = {column} - (SELECT ms FROM shift WHERE shift.seq = {event})")
+        for statement in COUNTS:
+            db.execute(statement)
+    site.tool("prune")
