@@ -103,6 +103,40 @@ test('webhooks.update: changes what is said and nothing else', async () => {
   await client.webhooks.delete(webhook.id);
 });
 
+test('webhooks.update: debugging keeps what was sent and answered, without the signatures', async () => {
+  const { receiver, path, webhook: made } = await register();
+  assert.deepStrictEqual([made.debug, made.logLevel], [false, 'normal']);
+  const webhook = await client.webhooks.update(made.id, {
+    debug: true,
+    logLevel: 'detailed',
+  });
+  assert.deepStrictEqual([webhook.debug, webhook.logLevel], [true, 'detailed']);
+  await send('session.completed');
+  const [log] = await eventually(async () => {
+    const logs = await client.webhooks.getLogs(made.id, { limit: 50, status: 'success' });
+    return logs.length && logs;
+  }, 'a delivery that worked');
+  const { attempts: [{ request, response }] } = await client.call('GET', `/v1/deliveries/${log.delivery_id}`);
+  assert.strictEqual(request.request_line.split(' ').slice(0, 2).join(' '), `POST ${path}`);
+  assert.match(response.status_line, /^HTTP\/1\.1 200/);
+  assert.strictEqual(response.body, 'answer 200');
+  const [{ headers }] = await receiver.calls(1, path);
+  const kept = Object.fromEntries(request.headers.map(({ name, value }) => [name.toLowerCase(), value]));
+  assert.strictEqual(kept['x-ntrvsta-event'], 'session.completed');
+  for (const name of ['x-ntrvsta-signature', 'webhook-signature']) {
+    assert.ok(kept[name] && kept[name] !== headers[name], name);
+    assert.ok(!kept[name].includes(headers[name].slice(4, 40)), name);
+  }
+  await client.webhooks.delete(made.id);
+});
+
+test('webhooks.create: debugging from the beginning', async () => {
+  const { webhook } = await register({ debug: true, logLevel: 'normal' });
+  assert.deepStrictEqual([webhook.debug, webhook.logLevel], [true, 'normal']);
+  await assert.rejects(client.webhooks.update(webhook.id, { logLevel: 'verbose' }), { status: 422, code: 'invalid_field' });
+  await client.webhooks.delete(webhook.id);
+});
+
 test('webhooks.rotateSecret: the new secret signs, and the old one still does beside it', async () => {
   const { receiver, path, webhook } = await register();
   const { secret, previous_until: until } = await client.webhooks.rotateSecret(webhook.id, { overlap_seconds: 3600 });
