@@ -28,6 +28,7 @@ HANDLERS = {
     "session.completed/10-warehouse": 'echo "stored as row 4711"',
     "session.completed/20-ats": 'grep -q Turing || exit 0; [ -e "$OUT/ats-works" ] || { echo "ATS: no such candidate" >&2; exit 100; }',
     "session.abandoned/30-mail": '[ -e "$OUT/mail-works" ] || { echo "cannot connect to the mail server" >&2; exit 75; }',
+    "hostile.event/10-print": r"cat; printf '\033[31mred\033[0m \033]0;title\007'; exit 100",
     "all/90-log": 'cat > /dev/null'}
 PEOPLE = ("Ada Lovelace", "Grace Hopper", "Alan Turing", "Katherine Johnson", "Edsger Dijkstra")
 EVENTS = ["session.started", "session.completed", "candidate.invited", "session.completed"] * 10 + ["session.abandoned"] * 2
