@@ -19,6 +19,8 @@ flow('sign in: with a key, and out again', { key: null }, async (page, { context
   await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
   await page.reload();
   await page.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
+  await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Events' }).click();
+  await page.getByRole('heading', { level: 1, name: 'Events' }).waitFor();
   await header(page, 'Sign out').click();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   assert.deepStrictEqual(await context.cookies(dashboard), []);

@@ -19,7 +19,7 @@ const DEVICES = {
 };
 const USUAL = [['desktop', 'light'], ['phone', 'dark']];
 const ALL = ['desktop', 'phone'].flatMap((device) => ['light', 'dark'].map((scheme) => [device, scheme]));
-const STEP_MS = 8_000;
+const STEP_MS = 10_000;
 
 const keys = { admin: env.NTRVSTA_ADMIN_KEY, write: env.NTRVSTA_KEY, read: env.NTRVSTA_READ_KEY };
 const base = env.NTRVSTA_URL;
@@ -36,7 +36,7 @@ async function control(action) {
   assert.strictEqual(answer.status, 204, `${action}: ${await answer.text()}`);
 }
 
-/** What PAGE complains about, and whom it calls. EXPECTED: complaints that the test provokes. */
+/** What PAGE complains about, what it misses, and whom it calls. EXPECTED: complaints that the test provokes. */
 function watch(page, expected) {
   const complaints = [];
   page.on('pageerror', (error) => complaints.push(`${error.stack || error}`));
@@ -44,6 +44,10 @@ function watch(page, expected) {
     // An answer that is no success is written to the console by the browser itself.
     const own = message.type() === 'error' && !/^Failed to load resource/.test(message.text());
     if (own && !(expected && expected.test(message.text()))) complaints.push(message.text());
+  });
+  page.on('response', (response) => {
+    const file = response.url().startsWith(dashboard) && !response.url().endsWith('/session');
+    if (file && response.status() >= 400) complaints.push(`${response.status()} for ${response.url()}`);
   });
   page.on('request', (request) => {
     const url = request.url();
@@ -83,6 +87,7 @@ async function visit([device, scheme], name, { key = keys.write, at, expected, .
       await body(page, { context, device, scheme, name: `${name}-${device}-${scheme}` });
     } catch (error) {
       await screenshot(page, `failed-${name}-${device}-${scheme}`).catch(() => {});
+      error.message += `\nAt ${page.url()}, which complains: ${complaints.join('; ') || 'nothing'}`;
       throw error;
     }
     assert.deepStrictEqual(complaints, []);
