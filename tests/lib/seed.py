@@ -94,7 +94,10 @@ COUNTS = (
     " ON CONFLICT (target, span, bucket_ms) DO UPDATE SET successful = excluded.successful, failed = excluded.failed",
     "INSERT INTO duration SELECT target, (started_ms + duration_ms) / 60000 * 60000, duration_ms, count(*)"
     " FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq WHERE NOT d.test GROUP BY 1, 2, 3",
-    "UPDATE target SET hours_until = 0, days_until = 0")
+    "UPDATE target SET hours_until = 0, days_until = 0",
+    "DELETE FROM arrival",
+    "INSERT INTO arrival SELECT org, 0, received_ms / 60000 * 60000, count(*) FROM event WHERE NOT test GROUP BY 1, 3",
+    "INSERT INTO arrival SELECT org, 1, received_ms / 3600000 * 3600000, count(*) FROM event WHERE NOT test GROUP BY 1, 3")
 
 
 def spread(site, hours):
