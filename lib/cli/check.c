@@ -336,6 +336,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		check_dashboard(&c);
 		check_state(&c);
 		check_handlers(&c);
+		check_sandbox(&c);
 		check_webhooks(&c);
 	}
 	report(&c);
@@ -355,9 +356,9 @@ const struct cli_command cli_check = {
 		"Reads the configuration and looks at all that it names: who may read the secrets and whether one\n"
 		"is live, whether logs and state directory can be written, the database opened, and for how long its\n"
 		"disk has room; whether a dispatcher runs where work is due, and whether it keeps up; whether each\n"
-		"handler can be started (run bit, #! line, interpreter), whether each webhook is active and its URL\n"
-		"one that may be called, and which of them have failed each time in the last 24 hours. Then it prints\n"
-		"where each documented event goes to.\n"
+		"handler can be started (run bit, #! line, interpreter), as whom and within which bounds, and whether\n"
+		"the kernel has those; whether each webhook is active and its URL one that may be called, and which of\n"
+		"them have failed each time in the last 24 hours. Then it prints where each documented event goes to.\n"
 		"\n"
 		"A problem keeps events from being received or delivered, or secrets from being secret: exit\n"
 		"status 1. A warning may be meant: 0. Run it as the user that runs ntrvsta-fcgi.\n"

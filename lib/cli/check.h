@@ -25,6 +25,7 @@ void check_say(struct check *c, enum check_level level, const char *subject, con
 /* The parts that look at what a usable configuration names. */
 void check_state(struct check *c);    /* directory, space, database, what waits in it, dispatcher; opens the store */
 void check_handlers(struct check *c); /* can each be started, and is each meant? */
+void check_sandbox(struct check *c);  /* what may a handler do, and can that be enforced? */
 void check_webhooks(struct check *c); /* can each be called, and is each meant? */
 
 #endif

@@ -152,6 +152,8 @@ static void print_next(const struct mount_paths *paths, const char *dir)
 	       "do the handlers. That user must own the state, and may read the secret:\n"
 	       "  chown -R www-data: %s/state %s/secret\n"
 	       "  sudo -u www-data ntrvsta check --config %s\n", own.data, own.data, config.data);
+	if (geteuid() == 0)
+		printf("\nWhat you start yourself, as root, runs no handler unless [handlers] names a user for them.\n");
 	buf_free(&config);
 	buf_free(&own);
 }

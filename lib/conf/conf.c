@@ -137,6 +137,7 @@ static void free_handler(struct conf_handler *h)
 {
 	free(h->name);
 	free(h->retry_schedule.delay_ms);
+	conf_sandbox_free(&h->sandbox);
 }
 
 static void free_source(struct conf_source *s)
@@ -316,6 +317,18 @@ static void copy_schedule(struct conf_schedule *to, const struct conf_schedule *
 	to->delay_ms = from->n ? memcpy(xmalloc(bytes), from->delay_ms, bytes) : NULL;
 }
 
+/* The kernel takes rights from a process only where it can't win others. */
+static void check_sandbox(struct loading *l, const struct inifile_section *s, const struct conf_handler *h)
+{
+	const struct inifile_entry *e = inifile_entry(s, "no_new_privs");
+
+	if (!h->sandbox.writable || h->sandbox.no_new_privs)
+		return;
+	if (!e)
+		e = inifile_entry(s, "writable");
+	problems_add(&l->problems, e ? e->line : s->line, "no_new_privs = off and a list in writable exclude each other");
+}
+
 static void add_handler(struct loading *l, const struct inifile_section *s)
 {
 	struct conf *c = l->conf;
@@ -325,8 +338,10 @@ static void add_handler(struct loading *l, const struct inifile_section *s)
 	h = &c->handlers[c->nhandlers++];
 	*h = c->handler_defaults;
 	copy_schedule(&h->retry_schedule, &c->handler_defaults.retry_schedule);
+	conf_sandbox_own(&h->sandbox, &c->handler_defaults.sandbox);
 	h->name = xstrdup(s->label);
 	apply_section(l, s, h);
+	check_sandbox(l, s, h);
 }
 
 static void report_unknown_section(struct loading *l, const struct inifile_section *s)
@@ -378,6 +393,8 @@ static void apply_file(struct loading *l)
 		usable[i] = check_header(l, &f->sections[i]);
 		if (usable[i] && !f->sections[i].label)
 			apply_section(l, &f->sections[i], l->conf);
+		if (usable[i] && strcmp(f->sections[i].type, "handlers") == 0)
+			check_sandbox(l, &f->sections[i], &l->conf->handler_defaults);
 	}
 	for (size_t i = 0; i < f->n; i++) {
 		if (!usable[i] || !f->sections[i].label)

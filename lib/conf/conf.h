@@ -15,6 +15,7 @@
 #include "lib/base/address.h"
 #include "lib/base/buf.h"
 #include "lib/base/log.h"
+#include "lib/conf/sandbox.h"
 #include "lib/event/secrets.h"
 
 struct conf_source { /* [source NAME] */
@@ -39,6 +40,7 @@ struct conf_handler { /* [handlers], or [handler NAME] laid over it */
 	struct conf_schedule retry_schedule;
 	size_t output_limit; /* bytes */
 	unsigned batch;      /* events in one run; 1: one event, as it came */
+	struct conf_sandbox sandbox; /* empty for webhooks */
 };
 
 struct conf_webhooks { /* [webhooks]: registered URLs */

@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,10 +14,11 @@
 #include "lib/base/clock.h"
 #include "lib/base/fdio.h"
 #include "lib/base/xalloc.h"
+#include "lib/delivery/sandbox.h"
+#include "lib/delivery/spawn.h"
 
 #define READ_BYTES 65536
 #define READS_PER_ADVANCE 8 /* so that a child that writes for ever does not hold the loop */
-#define FIRST_OWN_FD (STDERR_FILENO + 1)
 
 /* The last LIMIT of all bytes that were added. */
 struct tail {
@@ -99,7 +98,7 @@ static bool tail_take(struct tail *t, struct buf *out)
 
 /* --- starting ----------------------------------------------------------------------------- */
 
-/* What a child inherits and posix_spawn() has no attribute for. For the life of this process:
+/* What a child inherits. For the life of this process:
  * it does not dump core either, as its memory holds events and secrets. And where the program
  * that started us ignores SIGCHLD, the kernel would reap children before we can ask them. */
 static void prepare_once(void)
@@ -169,70 +168,36 @@ fail:
 	return -1;
 }
 
-/* 0 or an errno, as posix_spawn() has it. */
-static int set_attributes(posix_spawnattr_t *attr)
+/* The scripts of another user open /dev/stdin and /dev/stderr, too. */
+static int give_to_user(const struct sandbox *sandbox, int input, int output)
 {
-	sigset_t all, none;
-	int error;
-
-	/* Not sigfillset(), which leaves out the C library's own signals, and so would leave them
-	 * ignored in the child. */
-	memset(&all, 0xff, sizeof(all));
-	sigemptyset(&none);
-	error = posix_spawnattr_setsigdefault(attr, &all);
-	if (!error)
-		error = posix_spawnattr_setsigmask(attr, &none);
-	if (!error)
-		error = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF |
-		                                       POSIX_SPAWN_SETSIGMASK);
-	return error;
+	if (!sandbox->change_user)
+		return 0;
+	return fchown(input, sandbox->uid, sandbox->gid) < 0 ? -1 : fchown(output, sandbox->uid, sandbox->gid);
 }
 
-/* Right also where INPUT or OUTPUT, the pipe's write end, are among 0, 1 and 2: OUTPUT is never
- * 0, as the read end was there first; and a dup2() onto itself clears close-on-exec here, other
- * than the system call of that name. */
-static int set_actions(posix_spawn_file_actions_t *actions, int input, int output, const char *cwd)
+/* Into C. -1 with errno. */
+static int spawn(struct child *c, const struct child_spec *spec, int input, int output)
 {
-	int error = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
+	struct sandbox sandbox = { .landlock_fd = -1 };
+	struct spawn s = {
+		.path = spec->path, .cwd = spec->cwd, .envp = spec->envp, .input = input, .output = output,
+		.sandbox = spec->sandbox ? &sandbox : NULL,
+	};
+	struct buf why = BUF_INIT;
+	int error = EPERM;
 
-	if (!error)
-		error = posix_spawn_file_actions_adddup2(actions, output, STDOUT_FILENO);
-	if (!error)
-		error = posix_spawn_file_actions_adddup2(actions, output, STDERR_FILENO);
-	if (!error)
-		error = posix_spawn_file_actions_addchdir_np(actions, cwd);
-	if (!error)
-		error = posix_spawn_file_actions_addclosefrom_np(actions, FIRST_OWN_FD);
-	return error;
-}
-
-/* The pid, or -1 with the errno of what failed, be it execve() itself. */
-static pid_t spawn(const struct child_spec *spec, int input, int output)
-{
-	char *argv[] = { (char *)spec->path, NULL };
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	pid_t pid = -1;
-	int error = posix_spawn_file_actions_init(&actions);
-
-	if (error)
-		goto out;
-	error = posix_spawnattr_init(&attr);
-	if (error)
-		goto out_actions;
-	error = set_attributes(&attr);
-	if (!error)
-		error = set_actions(&actions, input, output, spec->cwd);
-	if (!error)
-		error = posix_spawn(&pid, spec->path, &actions, &attr, argv, spec->envp);
-	posix_spawnattr_destroy(&attr);
-out_actions:
-	posix_spawn_file_actions_destroy(&actions);
-out:
-	if (!error)
-		return pid;
+	if (!spec->sandbox || sandbox_prepare(spec->sandbox, &sandbox, &why) == 0) {
+		if (give_to_user(&sandbox, input, output) == 0)
+			c->pid = spawn_child(&s, &c->pidfd, &why);
+		error = errno;
+	}
+	if (c->pid < 0 && spec->why)
+		buf_add(spec->why, buf_str(&why), why.len);
+	buf_free(&why);
+	sandbox_release(&sandbox);
 	errno = error;
-	return -1;
+	return c->pid < 0 ? -1 : 0;
 }
 
 static struct child *child_new(const struct child_spec *spec)
@@ -261,11 +226,7 @@ struct child *child_spawn(const struct child_spec *spec)
 		goto fail;
 	c->started_us = clock_mono_us();
 	c->deadline_us = c->started_us + spec->timeout_ms * 1000;
-	c->pid = spawn(spec, input, output[1]);
-	if (c->pid < 0)
-		goto fail;
-	c->pidfd = pidfd_open(c->pid, 0);
-	if (c->pidfd < 0)
+	if (spawn(c, spec, input, output[1]) < 0)
 		goto fail;
 	close_fd(&input);
 	close_fd(&output[1]);

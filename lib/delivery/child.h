@@ -1,7 +1,8 @@
 /* One run of a handler: a child process in a session of its own.
  *
  * The child gets the input as an unlinked file on 0, one pipe for 1 and 2, no other descriptor,
- * default signals, an empty mask and no core dumps; argv is the path alone, no shell between.
+ * default signals, an empty mask and no core dumps; argv is the path alone, no shell between. What it may
+ * do is bounded by SANDBOX.
  * The owner polls child_pidfd() and child_output_fd() for input and calls child_advance() on
  * any event and at child_deadline_us(). Single-threaded; the owner must not wait() itself.
  *
@@ -15,6 +16,7 @@
 #include <stdint.h>
 
 #include "lib/base/buf.h"
+#include "lib/conf/sandbox.h"
 
 struct child_spec {
 	const char *path; /* absolute */
@@ -25,6 +27,8 @@ struct child_spec {
 	int64_t timeout_ms;    /* then SIGTERM to the group */
 	int64_t kill_grace_ms; /* after that SIGKILL to the group */
 	size_t output_limit;   /* the last so many bytes are kept */
+	const struct conf_sandbox *sandbox; /* NULL: none */
+	struct buf *why; /* gets the reason where it can't be started; stays empty where the script itself is it */
 };
 
 struct child_exit {

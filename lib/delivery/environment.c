@@ -7,6 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/xalloc.h"
+#include "lib/delivery/sandbox.h"
 
 #define VARIABLES_MAX 64
 
@@ -53,11 +54,12 @@ char **environment_make(const struct conf *conf, const char *target, const struc
 {
 	struct environment e = { xcalloc(VARIABLES_MAX + 1, sizeof *e.vars), 0 };
 	char received[CLOCK_RFC3339_SIZE], attempt[16], count[24];
+	char *home = sandbox_home(&conf_handler(conf, target)->sandbox);
 
 	clock_format(claim->received_ms, received);
 	snprintf(attempt, sizeof attempt, "%d", claim->attempt);
 	add(&e, "PATH", "/usr/local/bin:/usr/bin:/bin");
-	add(&e, "HOME", home_folder());
+	add(&e, "HOME", home ? home : home_folder());
 	add(&e, "LANG", "C.UTF-8");
 	add(&e, "NTRVSTA_EVENT", claim->event);
 	add(&e, "NTRVSTA_EVENT_ID", claim->event_id);
@@ -73,6 +75,7 @@ char **environment_make(const struct conf *conf, const char *target, const struc
 	if (claim->test)
 		add(&e, "NTRVSTA_TEST", "1");
 	add_passed(&e, conf->pass_env);
+	free(home);
 	return e.vars;
 }
 

@@ -46,7 +46,7 @@ bool handler_start(struct dispatcher *d, struct run *r)
 	/* A group that the configuration would not make any more still has to run. */
 	bool batch = settings->batch > 1 || r->n > 1;
 	char **envp = environment_make(d->conf, r->target->name, &r->claims[0], batch ? r->n : 0);
-	struct buf input = BUF_INIT;
+	struct buf input = BUF_INIT, why = BUF_INIT;
 	struct child_spec spec = {
 		.path = path, .cwd = cwd, .envp = envp,
 		.timeout_ms = settings->timeout_ms,
@@ -54,6 +54,8 @@ bool handler_start(struct dispatcher *d, struct run *r)
 		.output_limit = settings->output_limit,
 		.input = r->claims[0].body,
 		.input_len = r->claims[0].body_len,
+		.sandbox = &settings->sandbox,
+		.why = &why,
 	};
 
 	if (batch) {
@@ -63,12 +65,13 @@ bool handler_start(struct dispatcher *d, struct run *r)
 	}
 	r->child = child_spawn(&spec);
 	if (!r->child) {
-		outcome_of_spawn_error(errno, path, &r->outcome);
+		outcome_of_spawn_error(errno, path, buf_str(&why), &r->outcome);
 		r->exit.code = -1;
 	}
 	if (!batch)
 		drop_body(&r->claims[0]); /* the child has it */
 	buf_free(&input);
+	buf_free(&why);
 	environment_free(envp);
 	free(cwd);
 	free(path);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,7 +25,16 @@ static const struct {
 	{ 100, OUTCOME_PERMANENT, "permanent", "permanent failure" },
 	{ 126, OUTCOME_RETRY, "exit", "from a shell: command not executable" },
 	{ 127, OUTCOME_RETRY, "exit", "from a shell: command not found" },
+	{ 128 + SIGXCPU, OUTCOME_RETRY, "exit", "from a shell: a command used more than cpu_time" },
+	{ 128 + SIGXFSZ, OUTCOME_RETRY, "exit", "from a shell: a command wrote a file beyond file_size" },
 };
+
+static const char *limit_note(int sig)
+{
+	if (sig == SIGXCPU)
+		return " (used more than cpu_time)";
+	return sig == SIGXFSZ ? " (wrote a file beyond file_size)" : "";
+}
 
 static void describe_end(const struct child_exit *e, struct buf *out)
 {
@@ -36,7 +46,7 @@ static void describe_end(const struct child_exit *e, struct buf *out)
 	}
 	abbrev = sigabbrev_np(e->signal);
 	if (abbrev)
-		buf_addf(out, "killed by SIG%s", abbrev);
+		buf_addf(out, "killed by SIG%s%s", abbrev, limit_note(e->signal));
 	else if (e->signal)
 		buf_addf(out, "killed by signal %d", e->signal);
 	else
@@ -139,11 +149,15 @@ static void explain_spawn_error(int error, const char *path, struct buf *out)
 		explain_interpreter(path, out);
 }
 
-void outcome_of_spawn_error(int error, const char *path, struct outcome *out)
+void outcome_of_spawn_error(int error, const char *path, const char *why, struct outcome *out)
 {
 	const char *name = strerrorname_np(error);
 
 	outcome_set(out, OUTCOME_RETRY, "spawn_failed");
+	if (*why) {
+		buf_addf(&out->message, "cannot start %s: %s", path, why);
+		return;
+	}
 	buf_addf(&out->message, "cannot start %s: %s (%s)", path, strerror(error),
 	         name ? name : "unknown");
 	explain_spawn_error(error, path, &out->message);

@@ -21,7 +21,8 @@ struct outcome {
 
 /* All fill OUT, whose message the caller releases with buf_free(). */
 void outcome_of_exit(const struct child_exit *e, struct outcome *out);
-void outcome_of_spawn_error(int error, const char *path, struct outcome *out); /* errno of child_spawn() */
+/* ERROR is the errno of child_spawn(), WHY its reason, "" where the script itself is it. */
+void outcome_of_spawn_error(int error, const char *path, const char *why, struct outcome *out);
 void outcome_of_call(const struct call_end *e, struct outcome *out); /* the contract, section 6 */
 void outcome_of_interruption(struct outcome *out); /* the dispatcher died meanwhile */
 

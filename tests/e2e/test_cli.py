@@ -328,6 +328,7 @@ class Init(Case):
         root = os.path.join(self.dir, "with blank")
         doc = json.loads(tool("init", root, "--json").stdout)
         env = {"NTRVSTA_CONF": doc["config"]}
+        ntrvsta.name_root(doc["config"])
         done = tool("check", env=env)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertIn("\n0 problems, 0 warnings.\n", done.stdout)

@@ -107,6 +107,14 @@ def web_user():
     return None
 
 
+def name_root(conf):
+    """In a file that `ntrvsta init` wrote: root's handlers run as root, who has to be asked for."""
+    text = read_file(conf)
+    if os.geteuid() == 0:
+        with open(conf, "wb") as f:
+            f.write(text.replace(b"\nuser = ", b"\nuser = root "))
+
+
 def alive(pid):
     """Is PID a process that runs (and no zombie)?"""
     try:
@@ -217,6 +225,8 @@ class Site:
             self.write_secret(secret)
         os.mkdir(self.handlers)
         self.settings = {"source ntrvsta": {"path": PATH, "secret_file": "secret"}}
+        if os.geteuid() == 0:
+            self.settings["handlers"] = {"user": "root"}  # who has to be asked for
         self.configure(settings or {})
         for name, script in (handlers or {}).items():
             self.handler(name, script)
@@ -275,6 +285,7 @@ class Site:
         self.fcgi, self.tool_path = (os.path.join(self.dir, n) for n in ("ntrvsta-fcgi", "ntrvsta"))
         self.user = user = web_user()
         if user:
+            self.configure({"handlers": {"user": None}})
             for folder, _, files in os.walk(self.root):
                 for path in [folder, *(os.path.join(folder, f) for f in files)]:
                     os.chown(path, user.pw_uid, user.pw_gid)
@@ -329,7 +340,7 @@ class Site:
             stdin.write(body if send is None else send)
             stdin.seek(0)
             child = subprocess.Popen([self.fcgi], stdin=stdin, stdout=out, stderr=err,
-                                     env=self.environment(self.request(body, **how)), cwd="/")
+                                     env=self.environment(self.request(body, **how)), cwd="/", **self.as_user())
             status, peak_kib = reap(child, timeout)
             out.seek(0)
             err.seek(0)

@@ -29,10 +29,18 @@ static void test_exits(void)
 		  "exit status 126 (from a shell: command not executable)" },
 		{ { .code = 127 }, OUTCOME_RETRY, "exit",
 		  "exit status 127 (from a shell: command not found)" },
+		{ { .code = 152 }, OUTCOME_RETRY, "exit",
+		  "exit status 152 (from a shell: a command used more than cpu_time)" },
+		{ { .code = 153 }, OUTCOME_RETRY, "exit",
+		  "exit status 153 (from a shell: a command wrote a file beyond file_size)" },
 		{ { .code = 255 }, OUTCOME_RETRY, "exit", "exit status 255" },
 		{ { .code = -1, .signal = SIGTERM }, OUTCOME_RETRY, "signal", "killed by SIGTERM" },
 		{ { .code = -1, .signal = SIGSEGV }, OUTCOME_RETRY, "signal", "killed by SIGSEGV" },
 		{ { .code = -1, .signal = SIGKILL }, OUTCOME_RETRY, "signal", "killed by SIGKILL" },
+		{ { .code = -1, .signal = SIGXCPU }, OUTCOME_RETRY, "signal",
+		  "killed by SIGXCPU (used more than cpu_time)" },
+		{ { .code = -1, .signal = SIGXFSZ }, OUTCOME_RETRY, "signal",
+		  "killed by SIGXFSZ (wrote a file beyond file_size)" },
 		{ { .code = -1, .signal = 40 }, OUTCOME_RETRY, "signal", "killed by signal 40" },
 		{ { .code = -1 }, OUTCOME_RETRY, "exit", "exit status unknown" },
 		{ { .timed_out = true, .code = -1, .signal = SIGKILL, .duration_ms = 35000 },
@@ -76,10 +84,21 @@ static void check_spawn_error(int error, const char *path, const char *message)
 {
 	struct outcome got;
 
-	outcome_of_spawn_error(error, path, &got);
+	outcome_of_spawn_error(error, path, "", &got);
 	CHECK_STR(buf_str(&got.message), message, "the message names path, reason and errno");
 	CHECK(got.kind == OUTCOME_RETRY, "... and it is tried again");
 	CHECK_STR(got.error_code, "spawn_failed", "... the error code");
+	buf_free(&got.message);
+}
+
+static void test_spawn_reason(void)
+{
+	struct outcome got;
+
+	outcome_of_spawn_error(EPERM, "/etc/passwd", "user = x: there is no such user", &got);
+	CHECK_STR(buf_str(&got.message), "cannot start /etc/passwd: user = x: there is no such user",
+	          "where it is not the script, the reason stands alone");
+	CHECK(got.kind == OUTCOME_RETRY, "... and it is tried again");
 	buf_free(&got.message);
 }
 
@@ -222,6 +241,7 @@ int main(void)
 	test_exits();
 	test_every_code();
 	test_spawn_errors();
+	test_spawn_reason();
 	test_fifo_as_script();
 	test_interruption();
 	test_answers();
