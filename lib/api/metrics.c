@@ -7,6 +7,7 @@
 #include "lib/base/id.h"
 #include "lib/base/meters.h"
 #include "lib/delivery/wake.h"
+#include "lib/intake/refusals.h"
 #include "lib/store/depth.h"
 
 #define TARGET "target=\""
@@ -93,6 +94,18 @@ static enum store_status add_gauges(struct api_call *c, struct buf *out)
 	return STORE_OK;
 }
 
+static void add_refusals(struct api_call *c, struct buf *out)
+{
+	static const char name[] = "ntrvsta_requests_refused_total";
+	struct refusals *refusals = refusals_new(c->conf->state_dir);
+	unsigned code;
+
+	add_head(out, name, "counter", "Calls and requests that were refused, by the code in the answer");
+	for (code = 0; refusals_code_name(code); code++)
+		buf_addf(out, "%s{code=\"%s\"} %lld\n", name, refusals_code_name(code), (long long)refusals_total(refusals, code));
+	refusals_free(refusals);
+}
+
 /* --- what was counted ----------------------------------------------------------------------- */
 
 static const struct family *find_family(const char *series)
@@ -159,6 +172,7 @@ void call_metrics(struct api_call *c)
 		call_store_failed(c, status);
 		return;
 	}
+	add_refusals(c, report.out);
 	meters = meters_open(c->conf->state_dir);
 	meters_each(meters, add_series, &report);
 	meters_close(meters);

@@ -42,6 +42,7 @@ struct place { /* of an address; key 0: free */
 struct file {
 	cell minutes[MINUTES][REFUSALS_CODES];
 	cell hours[HOURS][REFUSALS_CODES];
+	cell totals[REFUSALS_CODES];
 	struct place places[REFUSALS_ADDRESSES];
 };
 
@@ -123,8 +124,16 @@ static void count_code(struct file *f, unsigned code, int64_t wall_ms)
 {
 	uint32_t minute = (uint32_t)(wall_ms / MINUTE_MS), hour = (uint32_t)(wall_ms / HOUR_MS);
 
+	atomic_fetch_add_explicit(&f->totals[code], 1, memory_order_relaxed);
 	add_to_cell(&f->minutes[minute % MINUTES][code], minute);
 	add_to_cell(&f->hours[hour % HOURS][code], hour);
+}
+
+int64_t refusals_total(struct refusals *r, unsigned code)
+{
+	struct file *f = open_file(r);
+
+	return f && code < REFUSALS_CODES ? (int64_t)atomic_load_explicit(&f->totals[code], memory_order_relaxed) : 0;
 }
 
 void refusals_each(struct refusals *r, bool minutes, int64_t from_ms, int64_t to_ms, refusals_row_fn *fn, void *ctx)

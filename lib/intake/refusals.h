@@ -31,6 +31,8 @@ void refusals_count(struct refusals *r, const char *code, const char *address, i
 
 const char *refusals_code_name(unsigned code); /* below REFUSALS_CODES; NULL: there is none of this number */
 
+int64_t refusals_total(struct refusals *r, unsigned code); /* since the file was made */
+
 /* Each minute (else hour) from FROM_MS until TO_MS and reason of which any were refused, oldest first. */
 struct refusals_row {
 	int64_t start_ms;

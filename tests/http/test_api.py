@@ -903,7 +903,7 @@ class Metrics(ApiTest):
         empty = self.metrics()
         self.assertEqual(empty["ntrvsta_dispatcher_up",], 0)
         self.assertEqual(empty["ntrvsta_deliveries", ("state", "pending")], 0)
-        self.assertFalse([key for key in empty if "total" in key[0]])
+        self.assertFalse([key for key, value in empty.items() if "total" in key[0] and value])
         self.receive(3)
         same = event("session.completed", nonce="same")
         for _ in range(2):
@@ -924,6 +924,17 @@ class Metrics(ApiTest):
         self.assertEqual(times, sorted(times))
         self.assertEqual((times[-1][1], now["ntrvsta_attempt_duration_seconds_count", ("kind", "handler")]), (12, 12))
         self.assertGreater(now["ntrvsta_attempt_duration_seconds_sum", ("kind", "handler")], 0)
+
+    def test_refused(self):
+        """what was refused, by reason"""
+        site = self.start()
+        call = self.program.call if self.program else site.cgi
+        for _ in range(3):
+            self.assertEqual(call(event(), signature="0" * 64).status, 401)
+        self.call("GET", "/v1/webhooks", key=NOBODY, status=401)
+        now = self.metrics()
+        for code, n in (("invalid_signature", 3), ("unauthorized", 1), ("missing_signature", 0)):
+            self.assertEqual(now["ntrvsta_requests_refused_total", ("code", code)], n, code)
 
     def test_due(self):
         """for how long what is due has been due; a dispatcher that runs"""
