@@ -27,21 +27,11 @@ struct route {
 
 /* Each file's routes. */
 extern const struct route webhook_routes[], delivery_routes[], event_routes[], test_routes[], recover_routes[],
-	template_routes[], invitation_routes[];
-extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes, recover_nroutes, template_nroutes,
-	invitation_nroutes;
-extern const struct route queue_routes[];
-extern const size_t queue_nroutes;
-extern const struct route stats_routes[];
-extern const size_t stats_nroutes;
-extern const struct route overview_routes[];
-extern const size_t overview_nroutes;
-extern const struct route replay_routes[];
-extern const size_t replay_nroutes;
-extern const struct route bulk_routes[];
-extern const size_t bulk_nroutes;
-extern const struct route security_routes[];
-extern const size_t security_nroutes;
+	template_routes[], invitation_routes[], queue_routes[], bulk_routes[], stats_routes[], overview_routes[],
+	replay_routes[], security_routes[];
+extern const size_t webhook_nroutes, delivery_nroutes, event_nroutes, test_nroutes, recover_nroutes,
+	template_nroutes, invitation_nroutes, queue_nroutes, bulk_nroutes, stats_nroutes, overview_nroutes,
+	replay_nroutes, security_nroutes;
 
 /* Read C->in as ROUTE has it, LEN bytes of TEXT being the body, and run ROUTE unless something in them is wrong. */
 void call_run(struct api_call *c, const struct route *route, const char *query, const char *text, size_t len);

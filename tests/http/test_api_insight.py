@@ -506,6 +506,26 @@ class BulkRetry(test_api.ApiTest):
         self.assertEqual(self.retry({"status": "failed", "webhook": hook})["retried"], 2)
 
 
+class Once(test_api.ApiTest):
+    def test_once(self):
+        """with an Idempotency-Key, what was done is answered again, and not done again"""
+        site = self.start(handlers={"all/x": "exit 100"})
+        self.receive()
+        site.dispatch_once()
+        event = self.call("GET", "/v1/events").json["data"][0]["id"]
+        delivery = self.call("GET", "/v1/deliveries").json["data"][0]["id"]
+        for n, (path, body, wanted) in enumerate((("/v1/deliveries/retry", {"status": "failed"}, {"retried": 1, "next_cursor": None, "has_more": False}),
+                                                  (f"/v1/deliveries/{delivery}/cancel", None, None), (f"/v1/events/{event}/replay", {}, {"deliveries": 1}))):
+            with self.subTest(path):
+                first, again = (self.call("POST", path, body, headers={"Idempotency-Key": f"key-{n}"}) for _ in range(2))
+                self.assertEqual((again.status, again.json), (first.status, first.json))
+                self.assertEqual((first.headers.get("idempotent-replayed"), again.headers.get("idempotent-replayed")), (None, "true"))
+                self.assertLess(first.status, 300)
+                if wanted:
+                    self.assertEqual(first.json, wanted)
+                self.change("UPDATE delivery SET state = iif(state = 'canceled', 'failed', 'pending')")
+
+
 class Security(test_api.ApiTest):
     def security(self, name="24h", **how):
         shown = self.call("GET", "/v1/security", query={"timeRange": name}, status=200, **how).json

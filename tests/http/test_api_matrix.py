@@ -49,6 +49,8 @@ class Matrix(test_api.ApiTest):
         if name in SAMPLES:
             return SAMPLES[name]
         whole = self.document.expand(schema)
+        if "enum" in whole:
+            return whole["enum"][0]
         kind = whole.get("type")
         return {"object": {}, "array": [], "boolean": True, "integer": whole.get("minimum", 1)}.get(kind, "x")
 
