@@ -202,7 +202,8 @@ class OnceTest(test_api.ApiTest):
         return self.site.query(f"SELECT count(*) FROM {table}")[0][0]
 
     def each(self):
-        site = self.start({"webhooks": test_api.OPEN}, handlers={"order.shipped/x": "exit 100"})
+        site = self.start({"webhooks": test_api.OPEN, "invitations": {"base_url": "https://example.org/i"}},
+                          handlers={"order.shipped/x": "exit 100"})
         called = receiver.Receiver()
         self.addCleanup(called.close)
         hook = self.twice("/v1/webhooks", {"url": called.url("/hook"), "events": ["a"]}, status=201).json
@@ -224,6 +225,12 @@ class OnceTest(test_api.ApiTest):
         self.twice(f"{path}/test", test_api.TEST, token="k6", status=200)
         self.twice(f"{path}/test-connectivity", token="k7", status=200)
         self.assertEqual([r.method for r in called.requests], ["POST", "HEAD"])
+        template = self.twice("/v1/templates", {"title": "Engineer"}, token="k8", status=201).json["id"]
+        self.twice("/v1/interview-invitations", {"templateId": template, "candidate": {"email": "a@example.org"}}, token="k9", status=201)
+        self.assertEqual((self.count("template"), self.count("invitation")), (1, 1))
+        self.assertEqual(site.query("SELECT count(*) FROM event WHERE event = 'candidate.invited'"), [(1,)])
+        posts = {path for method, path in test_api.document.operations() if method == "POST"}
+        self.assertEqual(self.count("answer"), len(posts), "each of them is tried here")
 
     def at_once(self):
         self.start({"web": {"threads": "8"}})
