@@ -102,18 +102,14 @@ static int before_request(void *ctx, char *peer, char *local, int peer_port, int
 	return call->stale ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
-/* The request as it goes out. Once more from its start, where a kept connection turns out to be closed. */
+/* The request as it goes out. Where a kept connection turns out to be closed it goes out once more, the same. */
 static int on_debug(CURL *easy, curl_infotype type, char *data, size_t len, void *ctx)
 {
 	struct call *call = ctx;
-	struct buf *head = &call->request_head;
 
 	(void)easy;
-	if (type != CURLINFO_HEADER_OUT)
-		return 0;
-	if (head->len >= 4 && memcmp(head->data + head->len - 4, "\r\n\r\n", 4) == 0)
-		buf_reset(head);
-	buf_add(head, data, len);
+	if (type == CURLINFO_HEADER_OUT)
+		buf_add(&call->request_head, data, len);
 	return 0;
 }
 

@@ -33,7 +33,8 @@ struct call_end {
 	struct buf answer;      /* the first bytes of its body; release with buf_free() */
 	bool answer_cut;
 	/* Where they are kept: start line and headers as they were sent and came, whole lines; release with buf_free(). Empty
-	 * where nothing was. Of several answers to one request the last one's. */
+	 * where nothing was. Of several answers to one request the last one's. A request that libcurl had to send again is
+	 * there again, behind the empty line. */
 	struct buf request_head, answer_head;
 	bool answer_head_cut;
 	int64_t retry_after_ms; /* what the answer's Retry-After asks for (RFC 9110, section 10.2.3); 0: nothing */
