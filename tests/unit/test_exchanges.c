@@ -52,7 +52,7 @@ static int64_t make_attempt(struct store *s, const char *body, int64_t received_
 	CHECK_INT(store_finish(s, &a, &attempt), STORE_OK, "an attempt of %s is recorded", body);
 	store_commit(s);
 	store_claim_free(&claim);
-	free(event.event);
+	store_new_events_free(&event, 1);
 	return attempt;
 }
 
