@@ -54,7 +54,7 @@ char **environment_make(const struct conf *conf, const char *target, const struc
 {
 	struct environment e = { xcalloc(VARIABLES_MAX + 1, sizeof *e.vars), 0 };
 	char received[CLOCK_RFC3339_SIZE], attempt[16], count[24];
-	char *home = sandbox_home(&conf_handler(conf, target)->sandbox);
+	const char *home = sandbox_home(&conf_handler(conf, target)->sandbox);
 
 	clock_format(claim->received_ms, received);
 	snprintf(attempt, sizeof attempt, "%d", claim->attempt);
@@ -75,7 +75,6 @@ char **environment_make(const struct conf *conf, const char *target, const struc
 	if (claim->test)
 		add(&e, "NTRVSTA_TEST", "1");
 	add_passed(&e, conf->pass_env);
-	free(home);
 	return e.vars;
 }
 

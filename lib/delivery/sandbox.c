@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/xalloc.h"
 #include "lib/delivery/landlock.h"
 #include "lib/delivery/spawn.h"
@@ -18,23 +19,60 @@
 /* Between SIGXCPU, which says why, and SIGKILL, which can't be caught. */
 #define CPU_GRACE_S 5
 #define GROUPS_MAX 1024
+#define ACCOUNT_MS 10000
 
 /* --- the user ------------------------------------------------------------------------------- */
 
-static int find_groups(const struct passwd *user, struct sandbox *out, struct buf *why)
+/* Of the password database, which may be far away: a name is looked up once in a while, not for each run. */
+struct account {
+	char *name, *home;
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[GROUPS_MAX];
+	int ngroups;
+	int64_t found_ms; /* clock_mono_ms() */
+};
+
+static struct account known;
+
+static int look_up(const char *name, struct buf *why)
 {
-	out->ngroups = GROUPS_MAX;
-	out->groups = xcalloc(GROUPS_MAX, sizeof *out->groups);
-	if (getgrouplist(user->pw_name, user->pw_gid, out->groups, &out->ngroups) >= 0)
-		return 0;
-	buf_addf(why, "user = %s: is in more than %d groups", user->pw_name, GROUPS_MAX);
-	return -1;
+	const struct passwd *user;
+
+	free(known.name);
+	known.name = NULL;
+	errno = 0;
+	user = getpwnam(name);
+	if (!user) {
+		buf_addf(why, "user = %s: %s", name, errno ? strerror(errno) : "there is no such user");
+		return -1;
+	}
+	known.uid = user->pw_uid;
+	known.gid = user->pw_gid;
+	free(known.home);
+	known.home = xstrdup(user->pw_dir);
+	known.ngroups = GROUPS_MAX;
+	if (getgrouplist(name, known.gid, known.groups, &known.ngroups) < 0) {
+		buf_addf(why, "user = %s: is in more than %d groups", name, GROUPS_MAX);
+		return -1;
+	}
+	known.name = xstrdup(name);
+	known.found_ms = clock_mono_ms();
+	return 0;
+}
+
+/* NULL with the reason in WHY. Good until the next call. */
+static const struct account *find_account(const char *name, struct buf *why)
+{
+	if (known.name && strcmp(known.name, name) == 0 && clock_mono_ms() - known.found_ms < ACCOUNT_MS)
+		return &known;
+	return look_up(name, why) == 0 ? &known : NULL;
 }
 
 static int prepare_user(struct sandbox *out, struct buf *why)
 {
 	const char *name = out->conf->user;
-	const struct passwd *user;
+	const struct account *user;
 
 	if (name[0] == '\0' && geteuid() == 0) {
 		buf_adds(why, "the dispatcher runs as root, and root runs no handler by itself: set user in [handlers]");
@@ -42,29 +80,30 @@ static int prepare_user(struct sandbox *out, struct buf *why)
 	}
 	if (name[0] == '\0')
 		return 0;
-	errno = 0;
-	user = getpwnam(name);
-	if (!user) {
-		buf_addf(why, "user = %s: %s", name, errno ? strerror(errno) : "there is no such user");
+	user = find_account(name, why);
+	if (!user)
 		return -1;
-	}
-	if (user->pw_uid == geteuid())
+	if (user->uid == geteuid())
 		return 0;
 	if (geteuid() != 0) {
 		buf_addf(why, "user = %s: only root can run handlers as another user", name);
 		return -1;
 	}
 	out->change_user = true;
-	out->uid = user->pw_uid;
-	out->gid = user->pw_gid;
-	return find_groups(user, out, why);
+	out->uid = user->uid;
+	out->gid = user->gid;
+	out->groups = user->groups;
+	out->ngroups = user->ngroups;
+	return 0;
 }
 
-char *sandbox_home(const struct conf_sandbox *conf)
+const char *sandbox_home(const struct conf_sandbox *conf)
 {
-	const struct passwd *user = conf->user[0] && geteuid() == 0 ? getpwnam(conf->user) : NULL;
+	struct buf unused = BUF_INIT; /* the run will say why */
+	const struct account *user = conf->user[0] && geteuid() == 0 ? find_account(conf->user, &unused) : NULL;
 
-	return user && user->pw_uid != geteuid() ? xstrdup(user->pw_dir) : NULL;
+	buf_free(&unused);
+	return user && user->uid != geteuid() ? user->home : NULL;
 }
 
 /* --- limits --------------------------------------------------------------------------------- */
@@ -158,8 +197,6 @@ fail:
 
 void sandbox_release(struct sandbox *s)
 {
-	free(s->groups);
-	s->groups = NULL;
 	if (s->landlock_fd >= 0)
 		close(s->landlock_fd);
 	s->landlock_fd = -1;

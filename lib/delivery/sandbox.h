@@ -1,7 +1,8 @@
 /* What a handler may do, as lib/conf/sandbox.h has it, made ready for a child: names are looked up and
  * descriptors opened here, in the dispatcher, so that lib/delivery/spawn.h has plain system calls to make.
  *
- * Fail closed: what is configured and can't be done keeps the handler from starting, and is named. */
+ * Fail closed: what is configured and can't be done keeps the handler from starting, and is named.
+ * Single-threaded. */
 #ifndef NTRVSTA_DELIVERY_SANDBOX_H
 #define NTRVSTA_DELIVERY_SANDBOX_H
 
@@ -30,7 +31,7 @@ struct sandbox {
 	bool change_user;
 	uid_t uid;
 	gid_t gid;
-	gid_t *groups;
+	const gid_t *groups; /* good until the next one is prepared */
 	int ngroups;
 	struct sandbox_limit limits[CONF_LIMITS];
 	size_t nlimits;
@@ -47,7 +48,7 @@ void sandbox_release(struct sandbox *s);
 int sandbox_try(const struct conf_sandbox *conf, const char *cwd, struct buf *why);
 
 /* The home of the user that handlers run as where CONF makes that another one than this process's; NULL: it does not.
- * The caller frees it. */
-char *sandbox_home(const struct conf_sandbox *conf);
+ * Good until the next call of a function here. */
+const char *sandbox_home(const struct conf_sandbox *conf);
 
 #endif
