@@ -118,8 +118,9 @@ static enum store_status read_stats(struct api_call *c, const char *target, cons
 	return status == STORE_OK ? store_stats_backlog(c->store, target, out) : status;
 }
 
-struct json_object *stats_show_target(struct api_call *c, const char *target, const struct stats_range *r,
-                                      enum store_status *status)
+/* The members of `stats` in a list; NULL where the store failed. */
+static struct json_object *show_target(struct api_call *c, const char *target, const struct stats_range *r,
+                                       enum store_status *status)
 {
 	struct json_object *o = json_object_new_object();
 	struct store_stats s;
@@ -139,6 +140,24 @@ struct json_object *stats_show_target(struct api_call *c, const char *target, co
 		return o;
 	json_object_put(o);
 	return NULL;
+}
+
+enum store_status stats_add_to_rows(struct api_call *c, struct json_object *rows)
+{
+	enum store_status status = STORE_OK;
+	struct json_object *row, *id = NULL, *stats;
+	struct stats_range range;
+	size_t i;
+
+	stats_find_range(c, &range);
+	for (i = 0; status == STORE_OK && i < json_object_array_length(rows); i++) {
+		row = json_object_array_get_idx(rows, i);
+		json_object_object_get_ex(row, "id", &id);
+		stats = show_target(c, json_object_get_string(id), &range, &status);
+		if (stats)
+			json_object_object_add(row, "stats", stats);
+	}
+	return status;
 }
 
 struct json_object *stats_show(const struct api_call *c, const struct store_stats *s)

@@ -17,9 +17,8 @@ extern const char *const stats_ranges[]; /* "1h" ...; NULL-terminated */
 /* Of the call's timeRange; 24h where it says none. */
 void stats_find_range(const struct api_call *c, struct stats_range *out);
 
-/* The counts of one target: the members of its `stats` in a list. NULL where the store failed: STATUS. */
-struct json_object *stats_show_target(struct api_call *c, const char *target, const struct stats_range *r,
-                                      enum store_status *status);
+/* Add `stats` to each of ROWS, which are webhooks and handlers as a list shows them. */
+enum store_status stats_add_to_rows(struct api_call *c, struct json_object *rows);
 
 /* The members of GET /v1/webhooks/{id}/stats. */
 struct json_object *stats_show(const struct api_call *c, const struct store_stats *s);

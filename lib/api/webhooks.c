@@ -143,24 +143,6 @@ static int add_webhook(void *ctx, const struct store_webhook *w)
 	return 0;
 }
 
-static enum store_status add_stats(struct api_call *c, struct json_object *rows)
-{
-	enum store_status status = STORE_OK;
-	struct json_object *row, *id = NULL, *stats;
-	struct stats_range range;
-	size_t i;
-
-	stats_find_range(c, &range);
-	for (i = 0; status == STORE_OK && i < json_object_array_length(rows); i++) {
-		row = json_object_array_get_idx(rows, i);
-		json_object_object_get_ex(row, "id", &id);
-		stats = stats_show_target(c, json_object_get_string(id), &range, &status);
-		if (stats)
-			json_object_object_add(row, "stats", stats);
-	}
-	return status;
-}
-
 static void list(struct api_call *c)
 {
 	bool behind_webhook = c->in.cursor && id_valid(ID_WEBHOOK, c->in.cursor);
@@ -181,7 +163,7 @@ static void list(struct api_call *c)
 	if (!page.more)
 		status = store_list_webhooks(c->store, c->who->org, behind_webhook ? c->in.cursor : NULL, c->now_ms, add_webhook, &page);
 	if (status == STORE_OK && c->in.include)
-		status = add_stats(c, page.rows);
+		status = stats_add_to_rows(c, page.rows);
 	page_end(&page, c, status);
 }
 
