@@ -258,6 +258,8 @@ class Receiving(CgiTest):
 
     def test_event_names(self):
         """an event's name is dotted lower-case words, at most 64 bytes"""
+        self.assertAccepted(self.call(event()))
+        self.assertRefused(self.call(b"[]"), "invalid_json")  # the first one makes the file where they are counted
         before = sorted(os.listdir(self.shared.root)), sorted(os.listdir(self.shared.state))
         for name, good in [
             ("a", True), ("a_1.b_2.c", True), ("0", True), ("x" * 64, True), ("a." * 31 + "ab", True),
