@@ -958,6 +958,16 @@ class Metrics(ApiTest):
         self.assertEqual(now["ntrvsta_spawn_failures_total", ("target", "session.completed")], 1)
         self.assertFalse([key for key in now if "duration" in key[0]])
 
+    def test_watched(self):
+        """the alerts and the Grafana dashboard that come with the program name what is there"""
+        def names(*path):
+            return set(re.findall(r"\bntrvsta_\w+", ntrvsta.read_file(os.path.join(ntrvsta.SRCDIR, *path)).decode()))
+        known = names("lib", "api", "metrics.c")
+        for file in ("prometheus-alerts.yml", "grafana-dashboard.json"):
+            used = {re.sub("_bucket$", "", name) for name in names("conf", file)}
+            self.assertGreater(len(used), 3)
+            self.assertEqual(used - known, set(), file)
+
     def test_who(self):
         """a key is needed, of any scope; webhooks of others are not named"""
         self.start()
