@@ -49,18 +49,18 @@ flow('filter: by state, event, target and time; the address keeps it', { at: '#/
     await eventually(async () => String((await shown(page)).slice(0, 250)) === String(wanted.slice(0, (await shown(page)).length)) && (await shown(page)).length > 0,
       `what fits ${JSON.stringify(query)}`);
   };
-  await filters(page).getByLabel('Status').selectOption('failed');
+  await filters(page).locator('[name=status]').selectOption('failed');
   await now({ status: 'failed' });
   await page.reload();
   await now({ status: 'failed' });
-  await filters(page).getByLabel('Status').selectOption('success');
-  await filters(page).getByLabel('Event').fill('session.completed');
-  await filters(page).getByLabel('Target').selectOption(ATS);
+  await filters(page).locator('[name=status]').selectOption('success');
+  await filters(page).locator('[name=event]').fill('session.completed');
+  await filters(page).locator('[name=webhook]').selectOption(ATS);
   await now({ status: 'success', event: 'session.completed', webhook: ATS });
   assert.match(page.url(), /status=success.*event=session\.completed|event=session\.completed.*status=success/);
-  await filters(page).getByLabel('Time').selectOption('1h');
+  await filters(page).locator('[name=range]').selectOption('1h');
   await now({ status: 'success', event: 'session.completed', webhook: ATS, since: new Date(Date.now() - 3_600_000).toISOString() });
-  await filters(page).getByLabel('Event').fill('none.such');
+  await filters(page).locator('[name=event]').fill('none.such');
   await page.getByRole('heading', { name: 'No delivery fits' }).waitFor();
   await page.goBack();
 });

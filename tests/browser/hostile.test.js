@@ -30,13 +30,13 @@ flow('hostile: an event, what a script printed of it, what a URL answered', { at
   const id = await send('hostile.event', { session: { id: MARKUP, candidate: { name: MARKUP, email: OTHERS } }, [MARKUP]: OTHERS });
   const deliveries = await eventually(async () => {
     const { data } = await client.call('GET', '/v1/deliveries', { query: { event_id: id } });
-    const done = data.filter(({ attempt_count: count, status }) => count > 0 && status !== 'running');
+    const done = data.filter(({ attempts, status }) => attempts > 0 && status !== 'running');
     return done.length === 3 && done;
   }, 'it was tried everywhere');
   await show(page, `#/events/${id}`);
   await judge(page, 'the event', '<img src=x onerror=');
   await screenshot(page, name);
-  for (const { id: delivery, webhook_id: target } of deliveries.filter(({ webhook_id: target }) => target !== 'all/90-log')) {
+  for (const { id: delivery, webhook: target } of deliveries.filter((row) => row.webhook !== 'all/90-log')) {
     await show(page, `#/deliveries/${delivery}`);
     await judge(page, `the delivery to ${target}`, target === webhook.id ? 'answer 500' : '<img src=x onerror=');
     if (target !== webhook.id) await judge(page, 'terminal escapes', '␛[31mred');
