@@ -6,7 +6,7 @@ BUILD_PACKAGES="autoconf automake gcc libcurl4-openssl-dev libfcgi-dev libinih-d
 SERVE_PACKAGES="curl jq lighttpd"
 # shellcheck disable=SC2034
 TEST_PACKAGES="$BUILD_PACKAGES $SERVE_PACKAGES apache2 clang libapache2-mod-fcgid libclang-rt-14-dev
-	binutils libfcgi-bin mandoc nginx-light openssl procps python3 python3-jsonschema python3-prometheus-client python3-yaml shellcheck spawn-fcgi sqlite3
+	binutils chromium libfcgi-bin mandoc nginx-light openssl procps python3 python3-jsonschema python3-prometheus-client python3-yaml shellcheck spawn-fcgi sqlite3
 	strace"
 # Node from elsewhere, which brings npm along, stays: Debian's packages would conflict with it.
 command -v npm >/dev/null || TEST_PACKAGES="$TEST_PACKAGES nodejs npm"
