@@ -61,9 +61,9 @@ async function screenshot(page, name, how = {}) {
   await page.screenshot({ path: path.join(env.NTRVSTA_SCREENSHOTS, `${name}.png`), ...how });
 }
 
-/** A session without the form. */
+/** A session without the form. The connection may be one that the server is about to close. */
 async function signIn(context, key) {
-  const answer = await context.request.post(`${dashboard}session`, { data: { key } });
+  const answer = await context.request.post(`${dashboard}session`, { data: { key }, maxRetries: 3 });
   assert.strictEqual(answer.status(), 200, await answer.text());
 }
 
