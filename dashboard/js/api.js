@@ -28,7 +28,8 @@ export class Problem extends Error {
 	}
 }
 
-function lose(message) {
+// Tells that the server does not answer as it should, and throws.
+export function lose(message) {
 	lost = true;
 	tell("lost", message);
 	throw new Problem(0, { detail: message, code: "lost" });

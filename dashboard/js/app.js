@@ -5,8 +5,10 @@ import { leave, prepare, visit } from "./router.js";
 import { lostBanner, shell } from "./shell.js";
 import { h } from "./dom.js";
 
+const AGAIN_MS = 2000;
 const app = document.getElementById("app");
 let root = null;
+let again = 0; // the timer of a page that is shown once the server is back
 
 async function signInPage(ended) {
 	leave();
@@ -22,11 +24,16 @@ function enter() {
 }
 
 function go() {
+	clearTimeout(again);
 	if (root) visit(root.main, root.mark).catch(failed);
 }
 
 function failed(problem) {
-	if (problem.name === "AbortError" || problem.code === "lost") return;
+	if (problem.name === "AbortError") return;
+	if (problem.code === "lost") {
+		again = setTimeout(go, AGAIN_MS);
+		return;
+	}
 	root.main.replaceChildren(h("h1", { tabindex: "-1" }, "Something is wrong"), h("p", {}, problem.message));
 }
 
@@ -36,7 +43,7 @@ async function start() {
 		else await signInPage(false);
 	} catch {
 		// The banner says that the server is lost; begin again when it is back.
-		setTimeout(start, 2000);
+		setTimeout(start, AGAIN_MS);
 	}
 }
 

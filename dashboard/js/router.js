@@ -1,5 +1,6 @@
 // Which page the hash names: "#/deliveries/dlv_x?status=failed". One file a page, fetched when first needed.
 // A page is mount(root, context) with context {params, query, signal}; SIGNAL aborts when the reader leaves.
+import { lose } from "./api.js";
 import { h } from "./dom.js";
 
 const ROUTES = [
@@ -53,13 +54,27 @@ export function prepare() {
 	if (name) import(`./pages/${name}.js`).catch(() => {});
 }
 
-// Shows the page that the address names in ROOT.
+// A file that does not come is no fault of the page's: the server is lost. Browsers may keep in mind that an
+// address failed, so that another one is asked for.
+let tries = 0;
+
+async function load(name) {
+	try {
+		return await import(`./pages/${name}.js${tries ? `?${tries}` : ""}`);
+	} catch (problem) {
+		if (!/module/i.test(problem.message)) throw problem;
+		tries++;
+		return lose("The server does not answer.");
+	}
+}
+
+// Shows the page that the address names in ROOT. Throws Problem where the server is lost.
 export async function visit(root, onPage) {
 	leave();
 	const { signal } = controller;
 	const { name, params, query } = parseHash(location.hash);
 	onPage(name);
-	const page = name ? await import(`./pages/${name}.js`) : { mount: missing, title: "Not found" };
+	const page = name ? await load(name) : { mount: missing, title: "Not found" };
 	if (signal.aborted) return;
 	document.title = `${page.title} · NTRVSTA webhooks`;
 	root.replaceChildren();

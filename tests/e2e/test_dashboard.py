@@ -62,6 +62,8 @@ class World:
             self.keys = {scope: self.site.tool("keys", "create", "--org", "default", "--scope", scope, "--json")["key"]
                          for scope in ("admin", "write", "read")}
             self.server = undo.enter_context(LighttpdFastCGI(self.site))
+            if self.server.send("GET", self.server.mount + "/dashboard/").status == 404:
+                raise unittest.SkipTest("the program was built without the dashboard")
             self.receiver = undo.enter_context(receiver.Receiver(answer=self.answer))
             self.control = undo.enter_context(Control(self))
             self.happen()
