@@ -11,7 +11,8 @@
 #include "lib/base/shared.h"
 #include "lib/base/xalloc.h"
 
-/* A series that was begun by a process that died within these few instructions is passed over. */
+/* How often one look waits. A series that was begun by a process that died within these few instructions is passed
+ * over. */
 #define PATIENCE 1000
 
 #define LE "le=\""
@@ -61,34 +62,41 @@ static uint32_t hash_name(const char *name)
 	return hash;
 }
 
-static bool wait_until_named(struct series *s)
+/* Also where it holds what no process writes: a crash of the machine may leave garbage. */
+static bool is_free(uint32_t state)
 {
-	int tries;
+	return state != CLAIMED && state != NAMED;
+}
 
-	for (tries = 0; tries < PATIENCE; tries++) {
-		if (atomic_load_explicit(&s->state, memory_order_acquire) == NAMED)
-			return true;
+static bool wait_until_named(struct series *s, int *patience)
+{
+	while (atomic_load_explicit(&s->state, memory_order_acquire) != NAMED) {
+		if (*patience == 0)
+			return false;
+		(*patience)--;
 		sched_yield();
 	}
-	return false;
+	return true;
 }
 
 /* The series NAME, in the first place from its hash on that is its own or free; NULL where all are taken. */
 static struct series *find(struct meters *m, const char *name)
 {
 	uint32_t hash = hash_name(name), state, i;
+	int patience = PATIENCE;
 
 	for (i = 0; i < METERS_MAX; i++) {
 		struct series *s = &m->series[(hash + i) % METERS_MAX];
 
-		state = FREE;
-		if (atomic_compare_exchange_strong(&s->state, &state, CLAIMED)) {
+		state = atomic_load_explicit(&s->state, memory_order_acquire);
+		if (is_free(state) && atomic_compare_exchange_strong(&s->state, &state, CLAIMED)) {
 			s->hash = hash;
 			memcpy(s->name, name, strlen(name) + 1);
+			atomic_store_explicit(&s->value, 0, memory_order_relaxed);
 			atomic_store_explicit(&s->state, NAMED, memory_order_release);
 			return s;
 		}
-		if ((state == NAMED || wait_until_named(s)) && s->hash == hash && strcmp(s->name, name) == 0)
+		if (wait_until_named(s, &patience) && s->hash == hash && strncmp(s->name, name, sizeof s->name) == 0)
 			return s;
 	}
 	return NULL;
@@ -144,13 +152,19 @@ static int compare(const void *a, const void *b)
 	return difference < 0 ? -1 : difference > 0;
 }
 
+static bool is_whole(struct series *s)
+{
+	return atomic_load_explicit(&s->state, memory_order_acquire) == NAMED && memchr(s->name, '\0', sizeof s->name) &&
+	       s->hash == hash_name(s->name);
+}
+
 void meters_each(struct meters *m, meters_fn *fn, void *ctx)
 {
 	struct series **sorted = xmalloc(METERS_MAX * sizeof(struct series *));
 	size_t n = 0, i;
 
 	for (i = 0; m && i < METERS_MAX; i++)
-		if (atomic_load_explicit(&m->series[i].state, memory_order_acquire) == NAMED)
+		if (is_whole(&m->series[i]))
 			sorted[n++] = &m->series[i];
 	qsort(sorted, n, sizeof(struct series *), compare);
 	for (i = 0; i < n; i++)

@@ -3,8 +3,8 @@
  *
  *   ntrvsta_attempts_total{target="all/10-log",outcome="success"}
  *
- * Memory is fixed: METERS_MAX series, later ones are not counted. They start anew where the file is lost, which
- * Prometheus expects of counters. Any thread or process, without locks. */
+ * Memory is fixed: METERS_MAX series, later ones are not counted. They start anew where the file is lost or garbled,
+ * which Prometheus expects of counters. Any thread or process, without locks. */
 #ifndef NTRVSTA_BASE_METERS_H
 #define NTRVSTA_BASE_METERS_H
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -144,6 +145,75 @@ static void test_many_at_once(void)
 	free(dir);
 }
 
+/* As a crash of the machine, or a repair of its file system, may leave it. */
+static void garble(const char *dir, int byte)
+{
+	char *path = xasprintf("%s/meters", dir), *garbage;
+	struct stat st;
+	FILE *f = fopen(path, "r+");
+
+	if (!CHECK(f && fstat(fileno(f), &st) == 0, "there is a file to garble"))
+		exit(1);
+	garbage = xmalloc((size_t)st.st_size);
+	memset(garbage, byte, (size_t)st.st_size);
+	CHECK_INT(fwrite(garbage, 1, (size_t)st.st_size, f), st.st_size, "each byte is %d", byte);
+	fclose(f);
+	free(garbage);
+	free(path);
+}
+
+static void test_garbage(void)
+{
+	static const int bytes[] = { 0xff, 'A' };
+	struct meters *m;
+	char *dir;
+	size_t i;
+
+	for (i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+		dir = new_dir();
+		meters_close(meters_open(dir));
+		garble(dir, bytes[i]);
+		m = meters_open(dir);
+		check_all(m, "", "garbage is no series");
+		alarm(20);
+		meters_add(m, 1, "a_total");
+		meters_add(m, 2, "a_total");
+		alarm(0);
+		check_all(m, "a_total 3\n", "what is counted takes its place, and nobody waits for it");
+		meters_close(m);
+		free(dir);
+	}
+}
+
+/* Each series is one that somebody was about to name, or one with a name that does not end. */
+static void test_stale(void)
+{
+	static const uint32_t states[] = { 1, 2 };
+	struct { uint32_t state, hash; uint64_t value; char name[METERS_NAME_SIZE]; } *map;
+	size_t bytes = METERS_MAX * sizeof *map, i, k;
+	struct meters *m;
+	char *dir;
+
+	for (i = 0; i < 2; i++) {
+		dir = new_dir();
+		m = meters_open(dir);
+		map = shared_map(dir, "meters", bytes);
+		if (!CHECK(map, "the file has places of this form"))
+			return;
+		for (k = 0; k < METERS_MAX; k++) {
+			memset(&map[k], 'A', sizeof map[k]);
+			map[k].state = states[i];
+		}
+		alarm(20);
+		meters_add(m, 1, "a_total");
+		alarm(0);
+		check_all(m, "", "where all places are taken by garbage nothing is counted, and nobody waits long");
+		shared_unmap(map, bytes);
+		meters_close(m);
+		free(dir);
+	}
+}
+
 static void test_shared(void)
 {
 	char *dir = new_dir();
@@ -171,6 +241,8 @@ int main(void)
 	test_histogram();
 	test_bounded();
 	test_many_at_once();
+	test_garbage();
+	test_stale();
 	test_shared();
 	return tap_done();
 }
