@@ -9,6 +9,9 @@
 #define PIECE_ROWS 2000
 #define PIECE_MS 20
 
+/* The same with bodies to read, which may have a megabyte each. */
+#define PIECE_BODIES 50
+
 /* All that waits is passed over once for each piece, by its index. */
 #define PIECE_WAITING_ROWS 16000
 
@@ -16,7 +19,8 @@ enum store_status scan_begin(struct scan *scan, struct api_call *c, enum store_t
 {
 	enum store_status status;
 
-	*scan = (struct scan){ .table = table, .piece = PIECE_ROWS / 2, .rows = rows };
+	*scan = (struct scan){ .table = table, .least = c->in.search ? PIECE_BODIES : PIECE_ROWS, .rows = rows };
+	scan->piece = scan->least / 2;
 	scan->started_ms = clock_mono_ms();
 	scan->deadline_ms = scan->started_ms + SCAN_MS;
 	status = store_find_range(c->store, table, c->in.since_ms, c->in.until_ms, &scan->left);
@@ -49,7 +53,7 @@ bool scan_next(struct scan *scan, struct store_filter *f)
 		return false;
 	if (scan->grows || now_ms - scan->started_ms < PIECE_MS)
 		scan->piece *= 2;
-	else if (scan->piece > PIECE_ROWS)
+	else if (scan->piece > scan->least)
 		scan->piece /= 2;
 	scan->started_ms = now_ms;
 	piece = scan->left.before_seq - scan->left.after_seq - 1;

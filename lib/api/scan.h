@@ -9,13 +9,14 @@
 struct scan {
 	enum store_table table;
 	struct store_range left; /* what was not looked at yet */
-	int64_t piece;           /* how many numbers to look at next */
+	int64_t piece, least;    /* how many numbers to look at next; and as few as that, where it takes long */
 	bool grows;              /* the next piece is larger, however long this one took */
 	int64_t rows;            /* how many are still allowed */
 	int64_t deadline_ms, started_ms;
 };
 
-/* Begin with what C's since and until leave, before BEFORE_SEQ (0: at the end); at most ROWS numbers of it. */
+/* Begin with what C's since and until leave, before BEFORE_SEQ (0: at the end); at most ROWS numbers of it. With
+ * a text to look for in bodies, which may be large, it is small pieces. */
 enum store_status scan_begin(struct scan *scan, struct api_call *c, enum store_table table, int64_t before_seq, int64_t rows);
 
 /* Only what waits is wanted (RUNNING: or runs): begin with the newest of it. */

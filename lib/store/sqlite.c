@@ -477,6 +477,8 @@ static enum store_status configure(struct store *s, enum store_role role)
 		                  "PRAGMA journal_size_limit = " JOURNAL_LIMIT, NULL, NULL, NULL);
 	if (rc == SQLITE_OK && role == STORE_INTAKE)
 		rc = sqlite3_wal_autocheckpoint(s->db, INTAKE_CHECKPOINT_PAGES);
+	if (rc == SQLITE_OK)
+		rc = sqlite_register_text(s->db);
 	return rc == SQLITE_OK ? migrate(s) : sqlite_status(s, rc);
 }
 

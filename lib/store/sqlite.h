@@ -139,6 +139,10 @@ enum store_status sqlite_add_up(struct store *s, int64_t target, enum store_span
 /* The aggregate pack_durations(duration_ms, attempts), for the migration of what was counted before. */
 int sqlite_register_packing(sqlite3 *db);
 
+/* The function holds(where, what), of texts or blobs: is WHAT in WHERE somewhere, ASCII letters of either case being
+ * equal? Unlike LIKE's, its time is that of reading WHERE once, whatever stands in it. */
+int sqlite_register_text(sqlite3 *db);
+
 /* Add up hours and days that are over, a step of it; and remove some of the counts that no range
  * reaches any more. *DONE where nothing is left to do. */
 enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *done);

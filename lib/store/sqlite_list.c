@@ -117,33 +117,11 @@ static void add_counts(struct buf *sql, bool seen_only)
 		         seen_only ? " AND d.target IN seen" : "");
 }
 
-/* TEXT as a pattern of LIKE that finds it anywhere. */
-static void write_pattern(const char *text, struct buf *out)
-{
-	buf_addc(out, '%');
-	for (; *text; text++) {
-		if (strchr("%_\\", *text))
-			buf_addc(out, '\\');
-		buf_addc(out, *text);
-	}
-	buf_addc(out, '%');
-}
-
-static void add_pattern(struct query *q, const char *pattern)
-{
-	int i;
-
-	buf_adds(&q->sql, " AND (CAST(e.body AS TEXT) LIKE ? ESCAPE '\\' OR e.id LIKE ? ESCAPE '\\' OR e.event LIKE ? ESCAPE '\\')");
-	for (i = 0; i < 3; i++)
-		q->values[q->n++].text = pattern;
-}
-
 enum store_status store_list_events(struct store *s, const struct store_filter *f, store_event_fn *fn, void *ctx)
 {
 	struct listing l = { .event = fn, .ctx = ctx };
 	struct query q = { .sql = BUF_INIT };
-	struct buf pattern = BUF_INIT;
-	enum store_status status;
+	int i;
 
 	if (f->org) {
 		buf_adds(&q.sql, "WITH seen AS (SELECT t.id FROM target t WHERE " TARGET_SEEN("t.name") ") ");
@@ -162,13 +140,12 @@ enum store_status store_list_events(struct store *s, const struct store_filter *
 	add_number(&q, "e.seq < ?", f->before_seq);
 	add_number(&q, "e.seq > ?", f->after_seq);
 	if (f->text) {
-		write_pattern(f->text, &pattern);
-		add_pattern(&q, buf_str(&pattern));
+		buf_adds(&q.sql, " AND (holds(e.body, ?) OR holds(e.id, ?) OR holds(e.event, ?))");
+		for (i = 0; i < 3; i++)
+			q.values[q.n++].text = f->text;
 	}
 	add_order(&q, "e.seq", f);
-	status = run_query(s, &q, list_event, &l);
-	buf_free(&pattern);
-	return status;
+	return run_query(s, &q, list_event, &l);
 }
 
 /* --- deliveries ------------------------------------------------------------------------ */

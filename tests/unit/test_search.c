@@ -3,6 +3,8 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "lib/base/xalloc.h"
 #include "tests/unit/tap.h"
@@ -149,6 +151,79 @@ static void test_states(struct store *s, const char *path)
 	}
 }
 
+static int count_event(void *ctx, const struct store_event_row *row)
+{
+	(void)row;
+	(*(int *)ctx)++;
+	return 0;
+}
+
+static int count_events(struct store *s, const char *text)
+{
+	struct store_filter f = { .text = text };
+	int n = 0;
+
+	CHECK_INT(store_list_events(s, &f, count_event, &n), STORE_OK, "listed");
+	return n;
+}
+
+static void set_body(const char *path, int64_t seq, const char *body)
+{
+	sqlite3 *db;
+	sqlite3_stmt *stmt;
+
+	sqlite3_open(path, &db);
+	sqlite3_prepare_v2(db, "UPDATE event SET body = ?1 WHERE seq = ?2", -1, &stmt, NULL);
+	sqlite3_bind_blob(stmt, 1, body, (int)strlen(body), SQLITE_STATIC);
+	sqlite3_bind_int64(stmt, 2, seq);
+	CHECK_INT(sqlite3_step(stmt), SQLITE_DONE, "a body is set");
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+}
+
+static void test_text(struct store *s, const char *path)
+{
+	static const struct {
+		const char *body, *text;
+		int found;
+	} rows[] = {
+		{ "aab", "ab", 1 },         { "ababac", "abac", 1 },       { "abababc", "ABABC", 1 }, { "aaaab", "aaab", 1 },
+		{ "abcabcabd", "abd", 1 },  { "abcab", "abcabc", 0 },      { "AbC", "aBc", 1 },       { "a%b_c", "%b_", 1 },
+		{ "axb", "a%b", 0 },        { "z", "zz", 0 },              { "@[`{", "`{", 1 },       { "@[", "`{", 0 },
+		{ "\xc3\x89", "\xc3\xa9", 0 }, { "\xc3\xa9", "\xc3\xa9", 1 }, { "a", "", 100 },      { "", "q", 0 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		set_body(path, 10, rows[i].body);
+		CHECK_INT(count_events(s, rows[i].text), rows[i].found, "\"%s\" in \"%s\"", rows[i].text, rows[i].body);
+	}
+	set_body(path, 10, "{}");
+	CHECK_INT(count_events(s, "EVT_10"), 6, "in an id");
+	CHECK_INT(count_events(s, "E"), 100, "in a name");
+}
+
+/* Nearly the text at each place: a body of the largest size must take no longer for it. */
+static void test_hostile_text(struct store *s, const char *path)
+{
+	enum { BODY_BYTES = 4 << 20, TEXT_BYTES = 200 };
+	char *body = xmalloc(BODY_BYTES + 1), text[TEXT_BYTES + 1];
+	clock_t begun;
+
+	memset(body, 'a', BODY_BYTES);
+	body[BODY_BYTES] = '\0';
+	memset(text, 'a', TEXT_BYTES);
+	text[TEXT_BYTES] = '\0';
+	set_body(path, 10, body);
+	CHECK_INT(count_events(s, text), 1, "found");
+	text[TEXT_BYTES - 1] = 'b';
+	begun = clock();
+	CHECK_INT(count_events(s, text), 0, "not found");
+	begun = clock() - begun;
+	CHECK(begun < CLOCKS_PER_SEC / 2, "4 MiB are looked through in %ld ms", (long)(begun * 1000 / CLOCKS_PER_SEC));
+	free(body);
+}
+
 int main(void)
 {
 	char *path = xasprintf("%s/search.db", tap_tmpdir());
@@ -162,6 +237,8 @@ int main(void)
 	test_times(s);
 	test_waiting(s, path);
 	test_states(s, path);
+	test_text(s, path);
+	test_hostile_text(s, path);
 	store_close(s);
 	free(path);
 	return tap_done();
