@@ -107,8 +107,10 @@ static int follow(void *ctx, const struct record *r)
 	struct progress *p = ctx;
 	uint64_t ignored;
 
-	if (r->request_id == FCGI_NULL_REQUEST_ID) /* a management record: libfcgi reads pairs in it, and answers */
-		return walk_params(r->content, r->content_len, &ignored) ? 0 : -1;
+	/* A management record: libfcgi reads pairs in it, and answers. For each of a type that it does not know, which no
+	 * web server sends, it loses some memory. */
+	if (r->request_id == FCGI_NULL_REQUEST_ID)
+		return r->type == FCGI_GET_VALUES && walk_params(r->content, r->content_len, &ignored) ? 0 : -1;
 	if (p->expect != EXPECT_BEGIN && r->request_id != p->request_id)
 		return -1;
 	switch (p->expect) {

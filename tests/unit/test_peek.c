@@ -126,6 +126,30 @@ static void test_broken(void)
 	buf_free(&b);
 }
 
+/* Records of no request. */
+static void test_management(void)
+{
+	static const struct { unsigned type; enum peek_state wanted; const char *what; } rows[] = {
+		{ FCGI_GET_VALUES, PEEK_WHOLE, "a question for values" },
+		{ FCGI_STDIN, PEEK_BROKEN, "input, for whose answer libfcgi loses memory" },
+		{ FCGI_MAXTYPE + 1, PEEK_BROKEN, "a type that nobody knows" },
+	};
+	uint64_t announced;
+	size_t i;
+
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf b = BUF_INIT;
+
+		add_begin(&b);
+		add_record(&b, FCGI_PARAMS, "", 0, 0);
+		add_record(&b, rows[i].type, "", 0, 0);
+		b.data[b.len - FCGI_HEADER_LEN + 3] = FCGI_NULL_REQUEST_ID;
+		add_record(&b, FCGI_STDIN, "", 0, 0);
+		CHECK_INT(judge(&b, b.len, &announced), rows[i].wanted, "%s", rows[i].what);
+		buf_free(&b);
+	}
+}
+
 /* A pair that claims to be longer than all parameters is not handed to libfcgi. */
 static void test_lying_lengths(void)
 {
@@ -157,5 +181,6 @@ int main(void)
 	test_content_length();
 	test_broken();
 	test_lying_lengths();
+	test_management();
 	return tap_done();
 }
