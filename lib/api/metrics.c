@@ -8,7 +8,6 @@
 #include "lib/base/meters.h"
 #include "lib/delivery/wake.h"
 #include "lib/intake/refusals.h"
-#include "lib/store/depth.h"
 
 #define TARGET "target=\""
 
@@ -42,14 +41,14 @@ static void add_gauge(struct buf *out, const char *name, const char *help, doubl
 	buf_addf(out, "%s %.17g\n", name, value);
 }
 
-static void add_states(struct buf *out, const struct store_depth *depth)
+static void add_states(struct buf *out, const struct store_counts *counts)
 {
 	static const char name[] = "ntrvsta_deliveries";
 
 	add_head(out, name, "gauge", "Deliveries that wait, run, or were given up and are kept");
-	buf_addf(out, "%s{state=\"pending\"} %lld\n", name, (long long)depth->pending);
-	buf_addf(out, "%s{state=\"running\"} %lld\n", name, (long long)depth->running);
-	buf_addf(out, "%s{state=\"failed\"} %lld\n", name, (long long)depth->failed);
+	buf_addf(out, "%s{state=\"pending\"} %lld\n", name, (long long)counts->pending);
+	buf_addf(out, "%s{state=\"running\"} %lld\n", name, (long long)counts->running);
+	buf_addf(out, "%s{state=\"failed\"} %lld\n", name, (long long)counts->failed);
 }
 
 /* For how long the delivery has been due that is due longest. */
@@ -76,9 +75,9 @@ static enum store_status find_oldest_due(struct api_call *c, int64_t *age_ms)
 
 static enum store_status add_gauges(struct api_call *c, struct buf *out)
 {
-	struct store_depth depth;
+	struct store_counts counts;
 	int64_t oldest_ms;
-	enum store_status status = store_depth(c->store, &depth);
+	enum store_status status = store_count(c->store, &counts);
 
 	if (status == STORE_OK)
 		status = find_oldest_due(c, &oldest_ms);
@@ -86,9 +85,9 @@ static enum store_status add_gauges(struct api_call *c, struct buf *out)
 		return status;
 	add_head(out, "ntrvsta_build_info", "gauge", "Always 1; the version is in the label");
 	buf_addf(out, "ntrvsta_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
-	add_states(out, &depth);
+	add_states(out, &counts);
 	add_gauge(out, "ntrvsta_dispatcher_up", "Does a dispatcher run?", wake_is_read_now(c->conf->state_dir));
-	add_gauge(out, "ntrvsta_events_new", "Events that the dispatcher has not looked at yet", (double)depth.new_events);
+	add_gauge(out, "ntrvsta_events_new", "Events that the dispatcher has not looked at yet", (double)counts.new_events);
 	add_gauge(out, "ntrvsta_oldest_due_seconds", "For how long what is due longest has been due; 0: nothing is",
 	          (double)oldest_ms / 1000);
 	return STORE_OK;

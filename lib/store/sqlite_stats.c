@@ -321,17 +321,20 @@ static enum store_status count_states(struct store *s, struct store_counts *out)
 	return status;
 }
 
+/* In one view: what runs is taken from what is open. */
 enum store_status store_count(struct store *s, struct store_counts *out)
 {
 	int64_t open = 0, oldest_ms = 0;
-	enum store_status status;
+	enum store_status status = sqlite_begin_reading(s);
 
 	memset(out, 0, sizeof *out);
-	status = count_states(s, out);
+	if (status == STORE_OK)
+		status = count_states(s, out);
 	if (status == STORE_OK)
 		status = read_backlog(s, &(struct scope){ NULL, NULL }, &open, &oldest_ms);
 	out->pending = open - out->running;
 	if (oldest_ms && (!out->oldest_waiting_ms || oldest_ms < out->oldest_waiting_ms))
 		out->oldest_waiting_ms = oldest_ms;
+	store_rollback(s);
 	return status;
 }

@@ -326,7 +326,7 @@ struct store_retention {
  * runs, and no event that is new, is ever removed. *REMOVED counts events. */
 enum store_status store_prune(struct store *s, struct store_retention *r, int64_t now_ms, size_t max, size_t *removed);
 
-struct store_counts { /* what is unfinished or failed, over the whole store */
+struct store_counts { /* what is unfinished or failed, over the whole store, tests aside: a million in 200 ms or so */
 	int64_t new_events, pending, running, failed;
 	int64_t oldest_waiting_ms; /* when the oldest unfinished event came; 0: none */
 };
