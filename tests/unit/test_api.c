@@ -1,11 +1,11 @@
 #include "lib/api/api.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/api/fields.h"
 #include "lib/base/xalloc.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
 #define EMAIL_SIZE 254 /* bytes of the longest address */
@@ -223,21 +223,6 @@ static void test_parse(void)
 
 /* --- routes -------------------------------------------------------------------------------- */
 
-static struct store *open_store(void)
-{
-	char *path = xasprintf("%s/api.db", tap_tmpdir());
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	free(path);
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	return s;
-}
-
 static void test_routes(void)
 {
 	static const char since[] = "{\"since\":\"2026-01-01T00:00:00Z\"}";
@@ -283,7 +268,7 @@ static void test_routes(void)
 		{ "GET", "/v1/deliveries/x", "", AUTH_READ, 404 },
 		{ "GET", "/v1", "", AUTH_READ, 404 },
 	};
-	struct store *store = open_store();
+	struct store *store = new_store();
 	struct conf conf = { .handlers_dir = (char *)"/nonexistent" };
 	size_t i;
 

@@ -1,26 +1,9 @@
 #include "lib/api/auth.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/xalloc.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
-
-static struct store *open_store(void)
-{
-	char *path = xasprintf("%s/auth.db", tap_tmpdir());
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	free(path);
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	return s;
-}
 
 static enum store_status put(struct store *s, const char *text, const char *org, const char *scope)
 {
@@ -68,7 +51,7 @@ static void test_orgs(void)
 
 static void test_find(void)
 {
-	struct store *s = open_store();
+	struct store *s = new_store();
 	char key[AUTH_KEY_SIZE], wrong[AUTH_KEY_SIZE];
 	struct auth_who who;
 

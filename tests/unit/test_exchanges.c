@@ -1,29 +1,12 @@
 #include "lib/store/exchanges.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/xalloc.h"
 #include "lib/store/sqlite.h" /* to count rows */
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
 #define TARGET "wh_00000000000000000000000000"
-
-static struct store *open_new(void)
-{
-	char *path = xasprintf("%s/exchanges.db", tap_tmpdir());
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	free(path);
-	return s;
-}
 
 /* One event, its delivery to TARGET, and an attempt of it that succeeded: the attempt's number. */
 static int64_t make_attempt(struct store *s, const char *body, int64_t received_ms)
@@ -85,7 +68,7 @@ static int64_t count(struct store *s)
 
 int main(void)
 {
-	struct store *s = open_new();
+	struct store *s = new_store();
 	struct store_retention r = { .events_before_ms = 1500, .failed_before_ms = 1500 };
 	struct store_exchange e = { .request_head = "old", .answer_head = "", .answer_head_cut = false };
 	int64_t old = make_attempt(s, "{\"n\":1}", 1000), young = make_attempt(s, "{\"n\":2}", 2000);

@@ -325,20 +325,6 @@ static void test_retention(void)
 
 #define THREADS 8
 
-static struct store *open_store(const char *path)
-{
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	buf_free(&err);
-	return s;
-}
-
 struct race {
 	const char *path;
 	bool made;
@@ -348,7 +334,7 @@ struct race {
 static void *race(void *arg)
 {
 	struct race *r = arg;
-	struct store *s = open_store(r->path);
+	struct store *s = must_open(r->path, STORE_TOOL);
 	struct store_template t = {
 		.org = xstrdup("acme"), .title = xstrdup("t"), .description = xstrdup(""), .posting_id = xstrdup("p"), .expires_days = 1,
 	};
@@ -379,7 +365,7 @@ static void test_at_once(void)
 	pthread_t threads[THREADS];
 	int n, made = 0, same = 0;
 
-	store_close(open_store(path));
+	store_close(must_open(path, STORE_TOOL));
 	for (n = 0; n < THREADS; n++) {
 		races[n].path = path;
 		pthread_create(&threads[n], NULL, race, &races[n]);

@@ -1,29 +1,15 @@
 #include "lib/store/search.h"
 
 #include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "lib/base/xalloc.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
 #define DAY INT64_C(86400000)
-
-static struct store *must_open(const char *path)
-{
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	buf_free(&err);
-	return s;
-}
 
 /* An event and a delivery for each even number from 10 to 208, one a day: number N came on day N / 2. */
 static void fill(const char *path)
@@ -227,7 +213,7 @@ static void test_hostile_text(struct store *s, const char *path)
 int main(void)
 {
 	char *path = xasprintf("%s/search.db", tap_tmpdir());
-	struct store *s = must_open(path);
+	struct store *s = must_open(path, STORE_TOOL);
 	struct store_range range;
 
 	CHECK(store_find_range(s, STORE_EVENTS, DAY, 2 * DAY, &range) == STORE_OK && range.before_seq <= range.after_seq + 1,

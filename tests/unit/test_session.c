@@ -5,21 +5,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/xalloc.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
-
-static struct store *open_store(void)
-{
-	char *path = xasprintf("%s/session.db", tap_tmpdir());
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	CHECK(s, "a store opens: %s", buf_str(&err));
-	free(path);
-	if (!s)
-		exit(tap_done());
-	return s;
-}
 
 static void put_key(struct store *s, char key[AUTH_KEY_SIZE], const char *scope)
 {
@@ -57,7 +44,7 @@ static void test_tokens(void)
 
 static void test_life(void)
 {
-	struct store *s = open_store();
+	struct store *s = new_store();
 	char key[AUTH_KEY_SIZE];
 	struct session_made made, second;
 	struct session session;

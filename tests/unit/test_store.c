@@ -6,6 +6,7 @@
 
 #include "lib/base/xalloc.h"
 #include "lib/store/store.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
 static char *new_path(void)
@@ -13,20 +14,6 @@ static char *new_path(void)
 	static int n;
 
 	return xasprintf("%s/store-%d.db", tap_tmpdir(), n++);
-}
-
-static struct store *must_open(const char *path, enum store_role role)
-{
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, role, &status, &err);
-
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	buf_free(&err);
-	return s;
 }
 
 static struct store_event_in make_event(const char *name, const char *body)

@@ -1,27 +1,11 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/xalloc.h"
 #include "lib/store/sqlite.h" /* for what its statements cost */
 #include "lib/store/tests.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
-
-static struct store *open_new(void)
-{
-	static int n;
-	char *path = xasprintf("%s/tests-%d.db", tap_tmpdir(), n++);
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	free(path);
-	return s;
-}
 
 static struct store_event_in make_event(const char *body, int64_t received_ms)
 {
@@ -123,7 +107,7 @@ static int see_attempt(void *ctx, const struct store_attempt_row *row)
 
 static void test_claiming(void)
 {
-	struct store *s = open_new();
+	struct store *s = new_store();
 	struct store_event_in a = make_event("one", 1000), b = make_event("one", 1000);
 	char first[ID_SIZE], second[ID_SIZE];
 	struct store_waiting w;
@@ -150,7 +134,7 @@ static void test_claiming(void)
 
 static void test_alone(void)
 {
-	struct store *s = open_new();
+	struct store *s = new_store();
 	struct store_event_in t = make_event("t", 1000);
 	char id[ID_SIZE];
 	struct seen seen = { 0 };
@@ -180,7 +164,7 @@ static void test_alone(void)
 static void test_ended(void)
 {
 	static const char *const targets[] = { "x", "y" };
-	struct store *s = open_new();
+	struct store *s = new_store();
 	struct store_event_in t = make_event("t", 1000);
 	struct store_filter all = { 0 }, failed = { .state = "failed", .skip_tests = true };
 	struct store_recovery r = { .target = "x" };
@@ -231,7 +215,7 @@ static enum store_status see_running(void *ctx, struct store *s, const struct st
 
 static void test_interrupted_and_old(void)
 {
-	struct store *s = open_new();
+	struct store *s = new_store();
 	struct store_event_in t = make_event("t", 1000);
 	struct store_retention r = { .events_before_ms = 5000, .failed_before_ms = 1000 };
 	struct seen seen = { 0 };
@@ -300,7 +284,7 @@ static int cost(struct store *s, bool *by_index)
 
 static void test_million(void)
 {
-	struct store *s = open_new();
+	struct store *s = new_store();
 	struct store_event_in t = make_event("t", 1000);
 	char id[ID_SIZE];
 	struct store_waiting *w;
@@ -332,7 +316,7 @@ static void test_million(void)
 static void test_probes(void)
 {
 	static const char webhook[] = "wh_01kb2x3y4z5a6b7c8d9e0f1g2h";
-	struct store *s = open_new();
+	struct store *s = new_store();
 	struct store_retention r = { 0 };
 	struct store_probe p, result = {
 		.error = (char *)"no", .status_code = 503, .dns_ms = 1, .connect_ms = 2, .tls_ms = 3, .total_ms = 7,

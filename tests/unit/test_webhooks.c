@@ -4,28 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/xalloc.h"
+#include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
 #define DAY_MS (24 * INT64_C(3600000))
 #define NOW 1000000
-
-static struct store *new_store(void)
-{
-	static int n;
-	struct buf err = BUF_INIT;
-	enum store_status status;
-	char *path = xasprintf("%s/store-%d.db", tap_tmpdir(), n++);
-	struct store *s = store_open(path, STORE_TOOL, &status, &err);
-
-	if (!s) {
-		printf("Bail out! %s\n", buf_str(&err));
-		exit(99);
-	}
-	free(path);
-	buf_free(&err);
-	return s;
-}
 
 static enum store_status put(struct store *s, const char *url, const char *events, bool active, char id[ID_SIZE])
 {
