@@ -7,9 +7,9 @@
 #include "lib/api/call.h"
 #include "lib/api/publish.h"
 #include "lib/base/bytes.h"
+#include "lib/base/clock.h"
 #include "lib/base/xalloc.h"
 
-#define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
 #define TOKEN_CHARS 22 /* of 62: 2^130 and more of them */
 
 /* --- what is shown ------------------------------------------------------------------------- */

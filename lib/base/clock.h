@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#define MINUTE_MS INT64_C(60000)
+#define HOUR_MS (60 * MINUTE_MS)
+#define DAY_MS (24 * HOUR_MS)
+
 #define CLOCK_RFC3339_SIZE 25 /* "2026-12-31T00:00:00.000Z" and the NUL */
 
 int64_t clock_wall_ms(void); /* milliseconds since 1970-01-01T00:00:00Z */

@@ -17,7 +17,7 @@
 
 #define SECRET_SHORT_BYTES 16 /* below: can be guessed */
 #define PLAN_LINES 20         /* of one event, for handlers and for webhooks; --json has all */
-#define ENDS_SOON_MS ((int64_t)24 * 60 * 60 * 1000)
+#define ENDS_SOON_MS DAY_MS
 
 static const char *const level_names[CHECK_LEVELS] = { "ok", "note", "warning", "problem" };
 

@@ -18,11 +18,6 @@
 #include "lib/delivery/launch.h"
 #include "lib/delivery/wake.h"
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS (60 * MINUTE_MS)
-#define DAY_MS (24 * HOUR_MS)
-
 #define SPACE_LOW_BYTES (64.0 * (1 << 20)) /* below: soon 503 store_full */
 #define SPACE_AHEAD_DAYS 30                /* who fills the disk later than that has time */
 #define WAITS_LONG_MS HOUR_MS
@@ -45,7 +40,7 @@ static void note_due(struct work *w, int64_t since_ms)
 /* How long ago, in whole seconds. */
 static char *format_ago(const struct work *w, int64_t since_ms, char out[UNITS_SIZE])
 {
-	return units_format_duration((w->now_ms - since_ms) / SECOND_MS * SECOND_MS, out);
+	return units_format_duration((w->now_ms - since_ms) / 1000 * 1000, out);
 }
 
 /* --- the directory --------------------------------------------------------------------------- */

@@ -119,7 +119,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	const char *overlap = NULL, *name = NULL;
 	const struct cli_option options[] = { { "overlap", &overlap, NULL }, { "source", &name, NULL } };
 	const struct conf_source *source = NULL;
-	int64_t overlap_ms = (int64_t)24 * 60 * 60 * 1000;
+	int64_t overlap_ms = DAY_MS;
 	struct conf *conf;
 	bool rotates;
 	int status = CLI_FAILED;

@@ -27,10 +27,10 @@ struct range {
 };
 
 static const struct range ranges[] = {
-	{ "1h", STORE_MINUTE, 60 * 1000, 60, "minute" },
-	{ "24h", STORE_HOUR, 3600 * 1000, 24, "hour" },
-	{ "7d", STORE_HOUR, 3600 * 1000, 7 * 24, "hour" },
-	{ "30d", STORE_HOUR, 3600 * 1000, BUCKETS_MAX, "hour" },
+	{ "1h", STORE_MINUTE, MINUTE_MS, 60, "minute" },
+	{ "24h", STORE_HOUR, HOUR_MS, 24, "hour" },
+	{ "7d", STORE_HOUR, HOUR_MS, 7 * 24, "hour" },
+	{ "30d", STORE_HOUR, HOUR_MS, BUCKETS_MAX, "hour" },
 };
 
 struct view {

@@ -12,8 +12,6 @@
 #include "lib/cli/output.h"
 #include "lib/store/webhooks.h"
 
-#define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
-
 struct options { /* NULL: not given */
 	const char *title, *description, *posting_id, *expires, *org;
 };

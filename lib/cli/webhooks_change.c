@@ -12,7 +12,6 @@
 #include "lib/cli/output.h"
 #include "lib/cli/target.h"
 
-#define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
 
 /* --- create -------------------------------------------------------------------------------- */
 

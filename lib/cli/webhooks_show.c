@@ -10,7 +10,6 @@
 #include "lib/cli/output.h"
 #include "lib/cli/target.h"
 
-#define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
 #define EVENTS_WIDTH 36 /* of a column with names of events, about */
 #define LAST_ATTEMPTS 5
 

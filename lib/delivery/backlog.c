@@ -25,9 +25,9 @@
 /* Retention looks at so many events at once, and lets others have the store in between. */
 #define PRUNE_STEP 50
 #define PRUNE_PAUSE_MS 20
-#define PRUNE_EVERY_MS (3600 * 1000)
+#define PRUNE_EVERY_MS HOUR_MS
 
-#define SYNC_EVERY_MS (60 * 1000)
+#define SYNC_EVERY_MS MINUTE_MS
 
 /* --- targets ---------------------------------------------------------------------------- */
 

@@ -11,7 +11,7 @@
 #include "lib/store/exchanges.h"
 
 /* How long a receiver may put us off. */
-#define RETRY_AFTER_MAX_MS (INT64_C(24) * 3600 * 1000)
+#define RETRY_AFTER_MAX_MS DAY_MS
 
 /* How long after an attempt the next one follows; -1: there is none. */
 static int64_t retry_delay(struct dispatcher *d, const char *target, int attempt)

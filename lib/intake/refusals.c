@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/shared.h"
 #include "lib/base/xalloc.h"
@@ -19,8 +20,6 @@ static const char *const names[] = {
 };
 _Static_assert(sizeof names / sizeof names[0] <= REFUSALS_CODES, "there is room for every reason");
 
-#define MINUTE_MS INT64_C(60000)
-#define HOUR_MS (60 * MINUTE_MS)
 #define KEEP_MS (31 * 24 * HOUR_MS) /* then an address gives way, however many its refusals */
 
 /* More than are read: 60 minutes, and 30 days. */

@@ -7,12 +7,9 @@
 
 #include <sqlite3.h>
 
+#include "lib/base/clock.h"
 #include "lib/store/durations.h"
 #include "lib/store/store.h"
-
-#define MINUTE_MS INT64_C(60000)
-#define HOUR_MS (60 * MINUTE_MS)
-#define DAY_MS (24 * HOUR_MS)
 
 #define SQLITE_STATEMENTS_MAX 256
 

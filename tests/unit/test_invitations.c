@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/xalloc.h"
 #include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
 #define NOW 1000000
-#define DAY_MS INT64_C(86400000)
 
 /* --- templates ----------------------------------------------------------------------------- */
 

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "tests/unit/stores.h"
 #include "tests/unit/tap.h"
 
-#define DAY_MS (24 * INT64_C(3600000))
 #define NOW 1000000
 
 static enum store_status put(struct store *s, const char *url, const char *events, bool active, char id[ID_SIZE])
