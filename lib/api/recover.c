@@ -5,6 +5,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/xalloc.h"
+#include "lib/delivery/targets.h"
 
 /* Events in one commit; and how long a client waits at most until it is told how much is left. */
 #define RECOVER_STEP 200
@@ -63,13 +64,11 @@ static void answer_recovery(struct api_call *c, const struct recovery *r)
 	call_answer(c, 202, "Accepted", o);
 }
 
-/* Of a handler: the event that it is called for. */
 static char *events_of(const struct api_call *c, const struct api_target *t)
 {
-	size_t len = strcspn(c->id, "/");
-	bool all = strncmp(c->id, "all/", 4) == 0;
+	char *event = t->webhook ? xstrdup(t->registered.events) : targets_event(c->id);
 
-	return t->webhook ? xstrdup(t->registered.events) : all ? xstrdup("*") : xstrndup(c->id, len);
+	return event ? event : xstrdup("*");
 }
 
 static void recover(struct api_call *c)

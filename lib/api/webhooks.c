@@ -73,14 +73,14 @@ static struct json_object *show_webhook(const struct store_webhook *w)
 	return o;
 }
 
-/* The same members, so that one list holds both. NAME begins with its event, or with "all/". */
+/* The same members, so that one list holds both. */
 static struct json_object *show_handler(const char *name, const char *inactive)
 {
 	struct json_object *o = json_object_new_object(), *events = json_object_new_array();
-	size_t len = strcspn(name, "/");
-	bool all = name[len] == '/' && len == 3 && strncmp(name, "all", len) == 0;
+	char *event = targets_event(name);
 
-	json_object_array_add(events, all ? json_object_new_string("*") : json_object_new_string_len(name, (int)len));
+	json_object_array_add(events, json_object_new_string(event ? event : "*"));
+	free(event);
 	json_add_text(o, "id", name);
 	json_add_text(o, "kind", "handler");
 	json_add_text(o, "url", "");

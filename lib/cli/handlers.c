@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "lib/base/fdio.h"
-#include "lib/base/xalloc.h"
 #include "lib/delivery/targets.h"
 
 bool handlers_exists(const struct conf *conf, const char *name)
@@ -72,14 +71,4 @@ bool handlers_would_run(const struct cli *cli, const struct conf *conf, const ch
 	targets_free(&found);
 	buf_free(&err);
 	return runs;
-}
-
-char *handlers_event(const char *name)
-{
-	size_t len = strcspn(name, "/");
-
-	/* The file "all", unlike the folder, is the handler of an event of that name. */
-	if (name[len] == '/' && len == 3 && strncmp(name, "all", len) == 0)
-		return NULL;
-	return xstrndup(name, len);
 }

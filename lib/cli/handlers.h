@@ -13,7 +13,4 @@ int handlers_unknown(const struct cli *cli, const struct conf *conf, const char 
 /* Would NAME run for its events? Else says why not, and what to do. */
 bool handlers_would_run(const struct cli *cli, const struct conf *conf, const char *name);
 
-/* The event whose handler NAME is, the caller's to free; NULL where it is for all. */
-char *handlers_event(const char *name);
-
 #endif

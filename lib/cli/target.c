@@ -93,7 +93,7 @@ char *target_events(struct store *store, const char *name)
 	char *events;
 
 	if (!target_is_webhook(name))
-		return handlers_event(name);
+		return targets_event(name);
 	if (get(store, name, &webhook) != STORE_OK)
 		return NULL;
 	events = strcmp(webhook.events, "*") == 0 ? NULL : xstrdup(webhook.events);

@@ -85,6 +85,16 @@ bool targets_name_valid(const char *name)
 	       !id_valid(ID_WEBHOOK, name);
 }
 
+char *targets_event(const char *name)
+{
+	size_t len = strcspn(name, "/");
+
+	/* The file "all", unlike the folder, is the handler of an event of that name. */
+	if (name[len] == '/' && len == strlen(ALL_EVENTS) && strncmp(name, ALL_EVENTS, len) == 0)
+		return NULL;
+	return xstrndup(name, len);
+}
+
 static int search_fail(const struct search *s, const char *name)
 {
 	buf_addf(s->err, "%s%s%s: %s", s->root, *name ? "/" : "", name, strerror(errno));

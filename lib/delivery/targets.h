@@ -49,6 +49,9 @@ int targets_find_all(const char *handlers_dir, struct targets *out, targets_skip
  * handler? Checked before it becomes part of a path. A webhook's id could not: to the store both are targets. */
 bool targets_name_valid(const char *name);
 
+/* The event that the handler NAME is called for, the caller's to free; NULL where that is each. */
+char *targets_event(const char *name);
+
 const char *targets_skip_text(enum targets_skip why); /* "not executable (chmod +x)" ... */
 
 #endif

@@ -391,6 +391,23 @@ static void test_names(void)
 		      rows[i].valid ? "a" : "no");
 }
 
+static void test_events(void)
+{
+	static const struct {
+		const char *name, *event;
+	} rows[] = {
+		{ "session.completed/20-warehouse", "session.completed" }, { "session.completed", "session.completed" },
+		{ "all/10-log", NULL }, { "all", "all" }, { "allow/x", "allow" }, { "al/x", "al" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *event = targets_event(rows[i].name);
+
+		CHECK_STR(event ? event : "(each)", rows[i].event ? rows[i].event : "(each)", "whose handler %s is", rows[i].name);
+		free(event);
+	}
+}
+
 static int count_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -421,6 +438,7 @@ int main(void)
 	test_missing_root();
 	test_permissions();
 	test_names();
+	test_events();
 	CHECK_INT(count_fds(), fds, "no descriptor is left open");
 	return tap_done();
 }
