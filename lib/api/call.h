@@ -82,7 +82,7 @@ struct page {
 	bool more;       /* there is a row beyond the limit */
 	struct buf last; /* the cursor of the last row */
 	bool searched;   /* it may end before it is full: scan.h */
-	int64_t searched_until_ms; /* how far it goes; 0: to the end */
+	int64_t last_ms; /* then: how far back it goes, where there is more: when the last row came */
 };
 
 void page_begin(struct page *p, const struct api_call *c);
@@ -95,6 +95,9 @@ void page_add(struct page *p, struct json_object *row, const char *fmt, ...) __a
 
 /* The answer of the call; or only release it, where STATUS is a failure. */
 void page_end(struct page *p, struct api_call *c, enum store_status status);
+
+/* Note that the cursor is none of ours. */
+void page_refuse_cursor(struct api_call *c);
 
 /* A cursor that is MARK and a number; 0 where there is none, -1 where it is none of ours, noted. */
 int64_t page_cursor(struct api_call *c, char mark);

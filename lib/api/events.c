@@ -28,32 +28,27 @@ static struct json_object *show_event(const struct store_event_row *row)
 	return o;
 }
 
-struct listing {
-	struct page page;
-	int64_t last_ms; /* when the last row came */
-};
-
 static int add_event(void *ctx, const struct store_event_row *row)
 {
-	struct listing *l = ctx;
+	struct page *page = ctx;
 
-	if (!page_has_room(&l->page))
+	if (!page_has_room(page))
 		return 1;
-	page_add(&l->page, show_event(row), "e%lld", (long long)row->seq);
-	l->last_ms = row->received_ms;
+	page_add(page, show_event(row), "e%lld", (long long)row->seq);
+	page->last_ms = row->received_ms;
 	return 0;
 }
 
 /* A whole id needs no search. */
 static void list_one(struct api_call *c, struct store_filter *f)
 {
-	struct listing l = { .last_ms = 0 };
+	struct page page;
 
 	f->event_id = f->text;
 	f->text = NULL;
-	page_begin(&l.page, c);
-	l.page.searched = true;
-	page_end(&l.page, c, store_list_events(c->store, f, add_event, &l));
+	page_begin(&page, c);
+	page.searched = true;
+	page_end(&page, c, store_list_events(c->store, f, add_event, &page));
 }
 
 static void list(struct api_call *c)
@@ -62,7 +57,7 @@ static void list(struct api_call *c)
 		.org = c->who->org, .event = c->in.event, .text = c->in.search, .since_ms = c->in.since_ms,
 		.until_ms = c->in.until_ms, .limit = PAGE_LIMIT_MAX + 1,
 	};
-	struct listing l = { .last_ms = 0 };
+	struct page page;
 	struct scan scan;
 	int64_t before_seq = page_cursor(c, 'e');
 	enum store_status status;
@@ -73,11 +68,11 @@ static void list(struct api_call *c)
 		list_one(c, &f);
 		return;
 	}
-	page_begin(&l.page, c);
+	page_begin(&page, c);
 	status = scan_begin(&scan, c, STORE_EVENTS, before_seq, f.text ? SEARCH_ROWS : INT64_MAX);
-	while (status == STORE_OK && !l.page.more && scan_next(&scan, &f))
-		status = store_list_events(c->store, &f, add_event, &l);
-	scan_end(&scan, &l.page, c, 'e', l.last_ms, status);
+	while (status == STORE_OK && !page.more && scan_next(&scan, &f))
+		status = store_list_events(c->store, &f, add_event, &page);
+	scan_end(&scan, &page, c, 'e', status);
 }
 
 /* With the body as it was received: text, so that not a byte of it changes. */

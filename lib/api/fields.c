@@ -1,11 +1,11 @@
 #include "lib/api/fields.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/bytes.h"
 #include "lib/base/clock.h"
 #include "lib/event/envelope.h"
 
@@ -283,28 +283,20 @@ void fields_read_body(const struct fields *f, struct json_object *body, struct i
 
 /* --- the query ----------------------------------------------------------------------------- */
 
-static int hex_digit(char c)
-{
-	return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
-}
-
 /* LEN bytes of a query, decoded; -1 where a % has no two digits behind it, or for NUL. */
 static int decode(const char *s, size_t len, struct buf *out)
 {
 	size_t i;
-	int value;
+	char c;
 
 	for (i = 0; i < len; i++) {
 		if (s[i] != '%') {
 			buf_addc(out, s[i] == '+' ? ' ' : s[i]);
 			continue;
 		}
-		if (len - i < 3 || hex_digit(s[i + 1]) < 0 || hex_digit(s[i + 2]) < 0)
+		if (len - i < 3 || bytes_from_hex(s + i + 1, 2, &c, 1) < 0 || c == '\0')
 			return -1;
-		value = hex_digit(s[i + 1]) * 16 + hex_digit(s[i + 2]);
-		if (value == 0)
-			return -1;
-		buf_addc(out, (char)value);
+		buf_addc(out, c);
 		i += 2;
 	}
 	return 0;

@@ -81,7 +81,7 @@ void page_end(struct page *p, struct api_call *c, enum store_status status)
 		json_add_text(doc, "next_cursor", p->more ? buf_str(&p->last) : "");
 		json_add_bool(doc, "has_more", p->more);
 		if (p->searched)
-			json_add_time(doc, "searched_until", p->searched_until_ms);
+			json_add_time(doc, "searched_until", p->more ? p->last_ms : 0);
 		call_answer(c, 200, "OK", doc);
 	} else {
 		json_object_put(p->rows);
@@ -90,7 +90,7 @@ void page_end(struct page *p, struct api_call *c, enum store_status status)
 	buf_free(&p->last);
 }
 
-static void refuse_cursor(struct api_call *c)
+void page_refuse_cursor(struct api_call *c)
 {
 	fields_refuse(c->errors, "cursor", "wants the next_cursor of the page before");
 }
@@ -104,7 +104,7 @@ int64_t page_cursor(struct api_call *c, char mark)
 		return 0;
 	if (c->in.cursor[0] == mark && len > 0 && len < 19 && strspn(digits, "0123456789") == len && digits[0] != '0')
 		return strtoll(digits, NULL, 10);
-	refuse_cursor(c);
+	page_refuse_cursor(c);
 	return -1;
 }
 
@@ -112,6 +112,6 @@ bool page_cursor_is_id(struct api_call *c, const char *prefix)
 {
 	if (!c->in.cursor || id_valid(prefix, c->in.cursor))
 		return true;
-	refuse_cursor(c);
+	page_refuse_cursor(c);
 	return false;
 }

@@ -9,11 +9,6 @@
 
 /* --- the list ------------------------------------------------------------------------------- */
 
-struct listing {
-	struct page page;
-	int64_t last_ms; /* when the last row came */
-};
-
 static struct json_object *show_row(const struct store_delivery_row *row)
 {
 	struct json_object *o = json_object_new_object();
@@ -37,12 +32,12 @@ static struct json_object *show_row(const struct store_delivery_row *row)
 
 static int add_row(void *ctx, const struct store_delivery_row *row)
 {
-	struct listing *l = ctx;
+	struct page *page = ctx;
 
-	if (!page_has_room(&l->page))
+	if (!page_has_room(page))
 		return 1;
-	page_add(&l->page, show_row(row), "d%lld", (long long)row->seq);
-	l->last_ms = row->created_ms;
+	page_add(page, show_row(row), "d%lld", (long long)row->seq);
+	page->last_ms = row->created_ms;
 	return 0;
 }
 
@@ -58,31 +53,28 @@ static struct store_filter make_filter(const struct api_call *c)
 static void list_of_event(struct api_call *c, int64_t before_seq)
 {
 	struct store_filter f = make_filter(c);
-	struct listing l = { .last_ms = 0 };
-	enum store_status status;
+	struct page page;
 
 	f.before_seq = before_seq;
-	page_begin(&l.page, c);
-	status = store_list_deliveries(c->store, &f, add_row, &l);
-	l.page.searched = true;
-	l.page.searched_until_ms = l.page.more ? l.last_ms : 0;
-	page_end(&l.page, c, status);
+	page_begin(&page, c);
+	page.searched = true;
+	page_end(&page, c, store_list_deliveries(c->store, &f, add_row, &page));
 }
 
 static void list_all(struct api_call *c, int64_t before_seq)
 {
 	struct store_filter f = make_filter(c);
-	struct listing l = { .last_ms = 0 };
+	struct page page;
 	struct scan scan;
 	enum store_status status = scan_begin(&scan, c, STORE_DELIVERIES, before_seq, INT64_MAX);
 	bool pending = f.state && strcmp(f.state, "pending") == 0, waiting = f.state && strcmp(f.state, "waiting") == 0;
 
 	if (status == STORE_OK && (pending || waiting))
 		status = scan_waiting(&scan, c, waiting);
-	page_begin(&l.page, c);
-	while (status == STORE_OK && !l.page.more && scan_next(&scan, &f))
-		status = store_list_deliveries(c->store, &f, add_row, &l);
-	scan_end(&scan, &l.page, c, 'd', l.last_ms, status);
+	page_begin(&page, c);
+	while (status == STORE_OK && !page.more && scan_next(&scan, &f))
+		status = store_list_deliveries(c->store, &f, add_row, &page);
+	scan_end(&scan, &page, c, 'd', status);
 }
 
 static void list(struct api_call *c)

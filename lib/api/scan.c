@@ -70,15 +70,14 @@ bool scan_next(struct scan *scan, struct store_filter *f)
 	return true;
 }
 
-void scan_end(struct scan *scan, struct page *page, struct api_call *c, char mark, int64_t last_ms, enum store_status status)
+void scan_end(struct scan *scan, struct page *page, struct api_call *c, char mark, enum store_status status)
 {
 	if (status == STORE_OK && !page->more && !scan_is_over(scan)) {
 		page->more = true;
 		buf_reset(&page->last);
 		buf_addf(&page->last, "%c%lld", mark, (long long)scan->left.before_seq);
-		status = store_time_behind(c->store, scan->table, scan->left.before_seq - 1, &last_ms);
+		status = store_time_behind(c->store, scan->table, scan->left.before_seq - 1, &page->last_ms);
 	}
 	page->searched = true;
-	page->searched_until_ms = page->more ? last_ms : 0;
 	page_end(page, c, status);
 }

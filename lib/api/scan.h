@@ -29,7 +29,7 @@ bool scan_next(struct scan *scan, struct store_filter *f);
 bool scan_is_over(const struct scan *scan);
 
 /* Answer with PAGE, and with `searched_until`: where PAGE is not full, it goes on with a cursor of MARK and the
- * number at which SCAN stopped; LAST_MS is when PAGE's last row came. */
-void scan_end(struct scan *scan, struct page *page, struct api_call *c, char mark, int64_t last_ms, enum store_status status);
+ * number at which SCAN stopped. */
+void scan_end(struct scan *scan, struct page *page, struct api_call *c, char mark, enum store_status status);
 
 #endif

@@ -150,7 +150,7 @@ static void list(struct api_call *c)
 	struct page page;
 
 	if (c->in.cursor && !behind_webhook && !targets_name_valid(c->in.cursor)) {
-		fields_refuse(c->errors, "cursor", "wants the next_cursor of the page before");
+		page_refuse_cursor(c);
 		return;
 	}
 	if (c->in.time_range && !c->in.include) {
