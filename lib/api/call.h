@@ -51,9 +51,6 @@ void call_refuse(struct api_call *c, enum problem_code code, const char *detail)
 void call_refuse_fields(struct api_call *c, enum problem_code code, struct json_object *errors); /* takes ERRORS over */
 void call_store_failed(struct api_call *c, enum store_status status); /* also STORE_NOT_FOUND */
 
-/* The delivery of C->id as an object, the caller's to put. NULL where there is none that may be seen: answered. */
-struct json_object *call_find_delivery(struct api_call *c);
-
 /* When its next attempt is due; 0 where it does not wait for one. */
 int64_t call_next_attempt_ms(const struct store_delivery_row *row);
 

@@ -197,7 +197,8 @@ static int keep_attempt(void *ctx, const struct store_attempt_row *row)
 	return 0;
 }
 
-struct json_object *call_find_delivery(struct api_call *c)
+/* As an object, the caller's to put. NULL where there is none that may be seen: answered. */
+static struct json_object *find_delivery(struct api_call *c)
 {
 	struct store_filter f = { .org = c->who->org, .delivery_id = c->id, .limit = 1 };
 	struct json_object *found = NULL;
@@ -211,7 +212,7 @@ struct json_object *call_find_delivery(struct api_call *c)
 static void get(struct api_call *c)
 {
 	struct store_filter f = { .org = c->who->org, .delivery_id = c->id, .oldest_first = true };
-	struct json_object *found = call_find_delivery(c), *attempts;
+	struct json_object *found = find_delivery(c), *attempts;
 	enum store_status status;
 
 	if (!found)
@@ -227,27 +228,45 @@ static void get(struct api_call *c)
 	}
 }
 
+static bool is_there(struct api_call *c)
+{
+	struct json_object *found = find_delivery(c);
+	bool there = found != NULL;
+
+	json_object_put(found);
+	return there;
+}
+
+/* As it is after its state was changed; WHY_NOT is said where the state that it was in forbids that. */
+static void answer_changed(struct api_call *c, enum store_status status, unsigned code, const char *reason, const char *why_not)
+{
+	struct json_object *found;
+
+	if (status == STORE_NOT_FOUND)
+		call_refuse(c, PROBLEM_CONFLICT, why_not);
+	else if (status != STORE_OK)
+		call_store_failed(c, status);
+	else if ((found = find_delivery(c)))
+		call_answer(c, code, reason, found);
+}
+
 static void retry(struct api_call *c)
 {
-	struct json_object *found = call_find_delivery(c);
 	enum store_status status;
 
-	if (!found)
+	if (!is_there(c))
 		return;
-	json_object_put(found);
 	status = store_retry(c->store, c->id, c->now_ms);
-	if (status == STORE_NOT_FOUND) {
-		call_refuse(c, PROBLEM_CONFLICT, "The delivery is under way now, or is a test");
-		return;
-	}
-	if (status != STORE_OK) {
-		call_store_failed(c, status);
-		return;
-	}
-	c->answer->new_work = true;
-	found = call_find_delivery(c);
-	if (found)
-		call_answer(c, 202, "Accepted", found);
+	c->answer->new_work = status == STORE_OK;
+	answer_changed(c, status, 202, "Accepted", "The delivery is under way now, or is a test");
+}
+
+static void cancel(struct api_call *c)
+{
+	size_t n;
+
+	if (is_there(c))
+		answer_changed(c, store_cancel(c->store, c->id, NULL, c->now_ms, 1, &n), 200, "OK", "The delivery does not wait");
 }
 
 /* --- routes --------------------------------------------------------------------------------- */
@@ -268,6 +287,7 @@ const struct route delivery_routes[] = {
 	{ "GET", "/v1/webhooks/{id}/logs", AUTH_READ, FIELDS(log_fields), NO_FIELDS, logs },
 	{ "GET", "/v1/webhooks/{id}/failed-deliveries", AUTH_READ, FIELDS(failed_fields), NO_FIELDS, failed },
 	{ "POST", "/v1/deliveries/{id}/retry", AUTH_WRITE, NO_FIELDS, NO_FIELDS, retry },
+	{ "POST", "/v1/deliveries/{id}/cancel", AUTH_WRITE, NO_FIELDS, NO_FIELDS, cancel },
 	{ "GET", "/v1/deliveries/{id}", AUTH_READ, NO_FIELDS, NO_FIELDS, get },
 };
 const size_t delivery_nroutes = sizeof delivery_routes / sizeof delivery_routes[0];

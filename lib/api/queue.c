@@ -7,8 +7,6 @@
 
 #define EVENT_ID_MAX (ID_SIZE - 1)
 
-/* --- the list ------------------------------------------------------------------------------- */
-
 static struct json_object *show_row(const struct store_delivery_row *row)
 {
 	struct json_object *o = json_object_new_object();
@@ -89,31 +87,6 @@ static void list(struct api_call *c)
 		list_all(c, before_seq);
 }
 
-/* --- cancel --------------------------------------------------------------------------------- */
-
-static void cancel(struct api_call *c)
-{
-	struct json_object *found = call_find_delivery(c);
-	enum store_status status;
-	size_t n;
-
-	if (!found)
-		return;
-	json_object_put(found);
-	status = store_cancel(c->store, c->id, NULL, c->now_ms, 1, &n);
-	if (status == STORE_NOT_FOUND) {
-		call_refuse(c, PROBLEM_CONFLICT, "The delivery does not wait");
-		return;
-	}
-	if (status != STORE_OK) {
-		call_store_failed(c, status);
-		return;
-	}
-	found = call_find_delivery(c);
-	if (found)
-		call_answer(c, 200, "OK", found);
-}
-
 /* --- routes --------------------------------------------------------------------------------- */
 
 static const char *const states[] = { "waiting", "pending", "running", "success", "failed", "canceled", NULL };
@@ -130,6 +103,5 @@ static const struct field list_fields[] = {
 
 const struct route queue_routes[] = {
 	{ "GET", "/v1/deliveries", AUTH_READ, FIELDS(list_fields), NO_FIELDS, list },
-	{ "POST", "/v1/deliveries/{id}/cancel", AUTH_WRITE, NO_FIELDS, NO_FIELDS, cancel },
 };
 const size_t queue_nroutes = sizeof queue_routes / sizeof queue_routes[0];
