@@ -146,13 +146,12 @@ static void check_proxies(struct check *c)
 
 static void check_sources(struct check *c)
 {
-	const char *variable = getenv("NTRVSTA_WEBHOOK_SECRET");
 	size_t i;
 
 	for (i = 0; i < c->conf->nsources; i++) {
 		const struct conf_source *source = &c->conf->sources[i];
 
-		if (variable && *variable && strcmp(source->name, "ntrvsta") == 0)
+		if (conf_secret_from_environment(source))
 			check_say(c, CHECK_NOTE, "source", "%s: its secret comes from $NTRVSTA_WEBHOOK_SECRET, not from %s; the web server's "
 			    "environment may differ from yours", source->name, source->secret_file);
 		else

@@ -105,11 +105,12 @@ enum store_status sqlite_put_target(struct store *s, const char *name);
 /* Remove connectivity tests that nobody waits for any more. */
 enum store_status sqlite_prune_probes(struct store *s, int64_t now_ms);
 
-/* Remove some of the answers that nobody gets again. *MORE where there may be others. */
-enum store_status sqlite_prune_answers(struct store *s, int64_t now_ms, bool *more);
+/* Run STMT, which removes rows that are older than ?1, at most ?2 of them. *DONE becomes false where there may be more. */
+enum store_status sqlite_prune_step(struct store *s, sqlite3_stmt *stmt, int64_t before_ms, bool *done);
 
-/* Remove some of the invitations that expired before BEFORE_MS. *MORE as above. */
-enum store_status sqlite_prune_invitations(struct store *s, int64_t before_ms, bool *more);
+/* A step of removing answers that nobody gets again; and invitations that expired before BEFORE_MS. */
+enum store_status sqlite_prune_answers(struct store *s, int64_t now_ms, bool *done);
+enum store_status sqlite_prune_invitations(struct store *s, int64_t before_ms, bool *done);
 
 /* Remove what was said in the attempts of an event; before these. */
 enum store_status sqlite_remove_exchanges(struct store *s, int64_t event_seq);
@@ -141,7 +142,7 @@ int sqlite_register_packing(sqlite3 *db);
 int sqlite_register_text(sqlite3 *db);
 
 /* Add up hours and days that are over, a step of it; and remove some of the counts that no range
- * reaches any more. *DONE where nothing is left to do. */
+ * reaches any more. *DONE as above. */
 enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *done);
 
 #endif

@@ -7,8 +7,6 @@
 #include "lib/base/xalloc.h"
 #include "lib/store/sqlite.h"
 
-#define PRUNE_MAX 200 /* at once */
-
 void store_answer_free(struct store_answer *a)
 {
 	if (a->body)
@@ -94,17 +92,10 @@ enum store_status store_drop_answer(struct store *s, const struct store_once *c)
 	return sqlite_run(s, stmt);
 }
 
-enum store_status sqlite_prune_answers(struct store *s, int64_t now_ms, bool *more)
+enum store_status sqlite_prune_answers(struct store *s, int64_t now_ms, bool *done)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"DELETE FROM answer WHERE seq IN (SELECT seq FROM answer WHERE until_ms <= ?1 LIMIT ?2)");
-	enum store_status status;
-
-	sqlite3_bind_int64(stmt, 1, now_ms);
-	sqlite3_bind_int(stmt, 2, PRUNE_MAX);
-	status = sqlite_run(s, stmt);
-	*more = status == STORE_OK && sqlite3_changes(s->db) == PRUNE_MAX;
-	return status;
+	return sqlite_prune_step(s, sqlite_prepare(s,
+		"DELETE FROM answer WHERE seq IN (SELECT seq FROM answer WHERE until_ms <= ?1 LIMIT ?2)"), now_ms, done);
 }
 
 /* --- a transaction around others ----------------------------------------------------------- */

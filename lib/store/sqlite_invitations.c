@@ -5,8 +5,6 @@
 
 #include "lib/store/sqlite.h"
 
-#define PRUNE_MAX 200 /* at once: somebody may wait for the lock */
-
 void store_invitation_free(struct store_invitation *i)
 {
 	free(i->org);
@@ -130,17 +128,10 @@ enum store_status store_put_invitation(struct store *s, struct store_invitation 
 	return sqlite_leave(s, own, status);
 }
 
-enum store_status sqlite_prune_invitations(struct store *s, int64_t before_ms, bool *more)
+enum store_status sqlite_prune_invitations(struct store *s, int64_t before_ms, bool *done)
 {
-	sqlite3_stmt *stmt = sqlite_prepare(s,
-		"DELETE FROM invitation WHERE id IN (SELECT id FROM invitation WHERE expires_ms < ?1 LIMIT ?2)");
-	enum store_status status;
-
-	sqlite3_bind_int64(stmt, 1, before_ms);
-	sqlite3_bind_int(stmt, 2, PRUNE_MAX);
-	status = sqlite_run(s, stmt);
-	*more = status == STORE_OK && sqlite3_changes(s->db) == PRUNE_MAX;
-	return status;
+	return sqlite_prune_step(s, sqlite_prepare(s,
+		"DELETE FROM invitation WHERE id IN (SELECT id FROM invitation WHERE expires_ms < ?1 LIMIT ?2)"), before_ms, done);
 }
 
 #define LIST_INVITATIONS " AND (?2 = '' OR template = ?2) AND id < ?4 ORDER BY id DESC"

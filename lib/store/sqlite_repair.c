@@ -318,21 +318,33 @@ static enum store_status prune_one(struct store *s, struct store_retention *r, i
 	return status;
 }
 
+#define STEP_ROWS 200 /* at once: somebody may wait for the lock */
+
+enum store_status sqlite_prune_step(struct store *s, sqlite3_stmt *stmt, int64_t before_ms, bool *done)
+{
+	enum store_status status;
+
+	sqlite3_bind_int64(stmt, 1, before_ms);
+	sqlite3_bind_int(stmt, 2, STEP_ROWS);
+	status = sqlite_run(s, stmt);
+	*done = *done && sqlite3_changes(s->db) < STEP_ROWS;
+	return status;
+}
+
 /* What is no event: a step of it. R->done where nothing is left to do. */
 static enum store_status prune_others(struct store *s, struct store_retention *r, int64_t now_ms)
 {
-	bool more_answers = false, more_invitations = false;
 	enum store_status status = sqlite_prune_probes(s, now_ms);
 
+	r->done = true;
 	if (status == STORE_OK)
 		status = sqlite_prune_arrivals(s, now_ms);
 	if (status == STORE_OK)
-		status = sqlite_prune_answers(s, now_ms, &more_answers);
+		status = sqlite_prune_answers(s, now_ms, &r->done);
 	if (status == STORE_OK)
-		status = sqlite_prune_invitations(s, r->events_before_ms, &more_invitations);
+		status = sqlite_prune_invitations(s, r->events_before_ms, &r->done);
 	if (status == STORE_OK)
 		status = sqlite_prune_tallies(s, now_ms, &r->done);
-	r->done = r->done && !more_answers && !more_invitations;
 	return status;
 }
 

@@ -221,7 +221,7 @@ static enum store_status add_up_next(struct store *s, enum store_span span, int6
 	return status;
 }
 
-/* What to read, and to remove of one table, at a time, so that nobody waits long for the lock. */
+/* What to read at a time, so that nobody waits long for the lock. */
 #define STEP_ROWS 1000
 
 static enum store_status add_up(struct store *s, int64_t now_ms, bool *done)
@@ -262,14 +262,9 @@ enum store_status sqlite_prune_tallies(struct store *s, int64_t now_ms, bool *do
 	enum store_status status;
 	size_t i;
 
-	*done = true;
 	status = add_up(s, now_ms, done);
-	for (i = 0; status == STORE_OK && i < sizeof steps / sizeof steps[0]; i++) {
-		sqlite3_bind_int64(steps[i].stmt, 1, now_ms - sqlite_spans[steps[i].span].keep_ms);
-		sqlite3_bind_int(steps[i].stmt, 2, STEP_ROWS);
-		status = sqlite_run(s, steps[i].stmt);
-		*done = *done && sqlite3_changes(s->db) < STEP_ROWS;
-	}
+	for (i = 0; status == STORE_OK && i < sizeof steps / sizeof steps[0]; i++)
+		status = sqlite_prune_step(s, steps[i].stmt, now_ms - sqlite_spans[steps[i].span].keep_ms, done);
 	return status;
 }
 
