@@ -44,6 +44,9 @@ struct store {
 	struct identity_table *identities;
 };
 
+/* Bring the schema of an older version up to date; STORE_INVALID for a newer one's. */
+enum store_status sqlite_migrate(struct store *s);
+
 /* Remember what SQLite says of the last call, and what that means to the caller. */
 enum store_status sqlite_status(struct store *s, int rc);
 
