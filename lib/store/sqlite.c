@@ -109,13 +109,18 @@ void sqlite_bind_blob(sqlite3_stmt *stmt, int index, const void *data, size_t le
 	sqlite3_bind_blob64(stmt, index, data && len ? data : "", len, SQLITE_STATIC);
 }
 
-void sqlite_copy_id(char out[ID_SIZE], sqlite3_stmt *stmt, int column)
+void sqlite_copy_word(char *out, size_t size, sqlite3_stmt *stmt, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(stmt, column);
 
 	out[0] = '\0';
 	if (text)
-		strncat(out, text, ID_SIZE - 1);
+		strncat(out, text, size - 1);
+}
+
+void sqlite_copy_id(char out[ID_SIZE], sqlite3_stmt *stmt, int column)
+{
+	sqlite_copy_word(out, ID_SIZE, stmt, column);
 }
 
 char *sqlite_copy_text(sqlite3_stmt *stmt, int column)
@@ -123,6 +128,19 @@ char *sqlite_copy_text(sqlite3_stmt *stmt, int column)
 	const char *text = (const char *)sqlite3_column_text(stmt, column);
 
 	return xstrdup(text ? text : "");
+}
+
+char *sqlite_copy_blob(sqlite3_stmt *stmt, int column, size_t *len)
+{
+	const void *data = sqlite3_column_blob(stmt, column);
+	char *copy;
+
+	*len = (size_t)sqlite3_column_bytes(stmt, column);
+	copy = xmalloc(*len + 1);
+	if (*len)
+		memcpy(copy, data, *len);
+	copy[*len] = '\0';
+	return copy;
 }
 
 /* --- opening ---------------------------------------------------------------------------- */

@@ -71,7 +71,9 @@ void sqlite_bind_text(sqlite3_stmt *stmt, int index, const char *text);
 void sqlite_bind_blob(sqlite3_stmt *stmt, int index, const void *data, size_t len);
 
 void sqlite_copy_id(char out[ID_SIZE], sqlite3_stmt *stmt, int column);
+void sqlite_copy_word(char *out, size_t size, sqlite3_stmt *stmt, int column); /* cut where it is longer */
 char *sqlite_copy_text(sqlite3_stmt *stmt, int column); /* the caller's to free */
+char *sqlite_copy_blob(sqlite3_stmt *stmt, int column, size_t *len); /* the same, with a NUL behind it */
 
 /* One view of the database for several statements that read; ended by store_rollback(). */
 enum store_status sqlite_begin_reading(struct store *s);

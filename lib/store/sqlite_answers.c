@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/xalloc.h"
 #include "lib/store/sqlite.h"
 
 void store_answer_free(struct store_answer *a)
@@ -27,11 +26,7 @@ static void read_answer(sqlite3_stmt *stmt, struct store_answer *out)
 {
 	out->status = (unsigned)sqlite3_column_int(stmt, 1);
 	out->headers = sqlite_copy_text(stmt, 2);
-	out->body_len = (size_t)sqlite3_column_bytes(stmt, 3);
-	out->body = xmalloc(out->body_len + 1);
-	if (out->body_len)
-		memcpy(out->body, sqlite3_column_blob(stmt, 3), out->body_len);
-	out->body[out->body_len] = '\0';
+	out->body = sqlite_copy_blob(stmt, 3, &out->body_len);
 }
 
 enum store_status store_find_answer(struct store *s, const struct store_once *c, bool *same, struct store_answer *out)

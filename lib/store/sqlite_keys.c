@@ -20,10 +20,8 @@ enum store_status store_put_key(struct store *s, const struct store_key *key)
 
 static void read_key(sqlite3_stmt *stmt, struct store_key *out)
 {
-	const char *prefix = (const char *)sqlite3_column_text(stmt, 0);
-
 	memset(out, 0, sizeof *out);
-	strncat(out->prefix, prefix ? prefix : "", sizeof out->prefix - 1);
+	sqlite_copy_word(out->prefix, sizeof out->prefix, stmt, 0);
 	if (sqlite3_column_bytes(stmt, 1) == SHA256_BYTES)
 		memcpy(out->hash, sqlite3_column_blob(stmt, 1), SHA256_BYTES);
 	out->org = (const char *)sqlite3_column_text(stmt, 2);

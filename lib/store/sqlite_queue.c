@@ -138,10 +138,7 @@ static void read_claim(sqlite3_stmt *stmt, struct store_claim *out)
 	out->event = sqlite_copy_text(stmt, 6);
 	out->timestamp = sqlite_copy_text(stmt, 7);
 	out->received_ms = sqlite3_column_int64(stmt, 8);
-	out->body_len = (size_t)sqlite3_column_bytes(stmt, 9);
-	out->body = xmalloc(out->body_len);
-	if (out->body_len)
-		memcpy(out->body, sqlite3_column_blob(stmt, 9), out->body_len);
+	out->body = sqlite_copy_blob(stmt, 9, &out->body_len);
 	out->test = sqlite3_column_int(stmt, 10);
 }
 

@@ -18,13 +18,10 @@ static enum store_status read_ended(struct store *s, sqlite3_stmt *stmt, struct 
 	enum store_status status = sqlite_next(s, stmt);
 
 	if (status == STORE_OK) {
-		const char *state = (const char *)sqlite3_column_text(stmt, 3);
-
 		out->seq = sqlite3_column_int64(stmt, 0);
 		out->target = sqlite3_column_int64(stmt, 1);
 		out->updated_ms = sqlite3_column_int64(stmt, 2);
-		out->state[0] = '\0';
-		strncat(out->state, state ? state : "", sizeof out->state - 1);
+		sqlite_copy_word(out->state, sizeof out->state, stmt, 3);
 	}
 	sqlite3_reset(stmt);
 	return status;

@@ -43,14 +43,6 @@ enum store_status store_put_session(struct store *s, const struct store_session 
 	return sqlite_leave(s, own, status);
 }
 
-static void copy(char *out, size_t size, sqlite3_stmt *stmt, int column)
-{
-	const char *text = (const char *)sqlite3_column_text(stmt, column);
-
-	out[0] = '\0';
-	strncat(out, text ? text : "", size - 1);
-}
-
 enum store_status store_get_session(struct store *s, const uint8_t hash[SHA256_BYTES], int64_t now_ms,
                                     struct store_session *out)
 {
@@ -63,8 +55,8 @@ enum store_status store_get_session(struct store *s, const uint8_t hash[SHA256_B
 	status = sqlite_next(s, stmt);
 	if (status == STORE_OK) {
 		memcpy(out->hash, hash, SHA256_BYTES);
-		copy(out->key_prefix, sizeof out->key_prefix, stmt, 0);
-		copy(out->csrf, sizeof out->csrf, stmt, 1);
+		sqlite_copy_word(out->key_prefix, sizeof out->key_prefix, stmt, 0);
+		sqlite_copy_word(out->csrf, sizeof out->csrf, stmt, 1);
 		out->created_ms = sqlite3_column_int64(stmt, 2);
 		out->expires_ms = sqlite3_column_int64(stmt, 3);
 	}

@@ -3,7 +3,7 @@
  *
  * A struct store is one connection, used by one thread and opened after any fork. Every change
  * of state is one statement that names the state it leaves. There is no SQL outside the back
- * ends (sqlite.c); a second back end is one more file behind this header.
+ * ends (sqlite*.c); a second back end is more of them behind these headers.
  *
  * An event is "new" until the dispatcher has expanded it into one delivery for each target
  * that it has then. States of a delivery: pending -> running -> success | failed | pending;
