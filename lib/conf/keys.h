@@ -6,6 +6,7 @@
 
 #include "lib/base/buf.h"
 #include "lib/conf/conf.h"
+#include "lib/conf/values.h"
 
 #define CONF_LABEL "NAME" /* in a fallback: stands for the section's label */
 
@@ -20,11 +21,9 @@ struct conf_key {
 	const char *name;
 	const char *fallback; /* default as it would stand in the file; NULL: that of [handlers] */
 	const char *help;     /* one line for the sample; NULL: that of [handlers] */
-	/* Parse VALUE into FIELD, which lies at OFFSET of a struct conf_source in [source], of a
-	 * struct conf_handler in [handler] and of a struct conf elsewhere. What FIELD held is
-	 * released. C is being loaded: its dir is set. -1 with the reason in ERR ("wants a
-	 * duration such as 30s or 5m, not '5x'") and FIELD as it was. */
-	int (*parse)(const char *value, void *field, const struct conf *c, struct buf *err);
+	conf_parse_fn *parse;
+	/* Of its field, in a struct conf_source in [source], in a struct conf_handler in [handler], in a struct conf
+	 * elsewhere. */
 	size_t offset;
 };
 

@@ -12,7 +12,6 @@
 #define PROCESSES_MAX 100000
 #define OPEN_FILES_MIN 16 /* a shell parks descriptors at 10 and above */
 #define OPEN_FILES_MAX 1000000
-#define NUMBER_DIGITS 7
 #define UMASK_MAX 0777
 #define USER_MAX 64
 #define PATHS_MAX 64
@@ -42,13 +41,6 @@ static size_t count_paths(char *const *paths)
 	return n;
 }
 
-static void free_paths(char **paths)
-{
-	for (size_t i = 0; paths && paths[i]; i++)
-		free(paths[i]);
-	free(paths);
-}
-
 void conf_sandbox_own(struct conf_sandbox *to, const struct conf_sandbox *from)
 {
 	size_t n = count_paths(from->writable);
@@ -64,7 +56,7 @@ void conf_sandbox_own(struct conf_sandbox *to, const struct conf_sandbox *from)
 void conf_sandbox_free(struct conf_sandbox *s)
 {
 	free(s->user);
-	free_paths(s->writable);
+	value_free_list(s->writable);
 }
 
 static bool same_paths(char *const *a, char *const *b)
@@ -95,10 +87,8 @@ int conf_parse_user(const char *value, void *field, const struct conf *c, struct
 	char **to = field;
 
 	(void)c;
-	if (strlen(value) > USER_MAX || strpbrk(value, " \t:/") || value[0] == '-') {
-		buf_addf(err, "wants the name of a user, not '%.80s'", value);
-		return -1;
-	}
+	if (strlen(value) > USER_MAX || strpbrk(value, " \t:/") || value[0] == '-')
+		return value_refuse(err, "the name of a user", value);
 	free(*to);
 	*to = xstrdup(value);
 	return 0;
@@ -110,10 +100,8 @@ int conf_parse_umask(const char *value, void *field, const struct conf *c, struc
 	unsigned long mask = strtoul(value, NULL, 8);
 
 	(void)c;
-	if (len < 1 || len > 4 || strspn(value, "01234567") != len || mask > UMASK_MAX) {
-		buf_addf(err, "wants an octal number from 000 to 777, such as 077 or 027, not '%.80s'", value);
-		return -1;
-	}
+	if (len < 1 || len > 4 || strspn(value, "01234567") != len || mask > UMASK_MAX)
+		return value_refuse(err, "an octal number from 000 to 777, such as 077 or 027", value);
 	*(mode_t *)field = (mode_t)mask;
 	return 0;
 }
@@ -124,10 +112,8 @@ int conf_parse_cpu_time(const char *value, void *field, const struct conf *c, st
 	int64_t ms;
 
 	(void)c;
-	if (units_parse_duration(value, &ms) < 0 || ms % 1000 != 0) {
-		buf_addf(err, "wants whole seconds such as 30s, 5m or 1h, or 0, not '%.80s'", value);
-		return -1;
-	}
+	if (units_parse_duration(value, &ms) < 0 || ms % 1000 != 0)
+		return value_refuse(err, "whole seconds such as 30s, 5m or 1h, or 0", value);
 	*(uint64_t *)field = (uint64_t)ms / 1000;
 	return 0;
 }
@@ -137,23 +123,18 @@ int conf_parse_bytes(const char *value, void *field, const struct conf *c, struc
 	size_t bytes;
 
 	(void)c;
-	if (units_parse_size(value, &bytes) < 0 || (bytes > 0 && bytes < BYTES_MIN)) {
-		buf_addf(err, "wants a size such as 512M or 2G, from 1M, or 0, not '%.80s'", value);
-		return -1;
-	}
+	if (units_parse_size(value, &bytes) < 0 || (bytes > 0 && bytes < BYTES_MIN))
+		return value_refuse(err, "a size such as 512M or 2G, from 1M, or 0", value);
 	*(uint64_t *)field = bytes;
 	return 0;
 }
 
 static int parse_number(const char *value, unsigned long min, unsigned long max, uint64_t *field, struct buf *err)
 {
-	size_t len = strlen(value);
-	unsigned long n = strtoul(value, NULL, 10);
+	unsigned long n;
 
-	if (len == 0 || len > NUMBER_DIGITS || strspn(value, "0123456789") != len || n > max || (n > 0 && n < min)) {
-		buf_addf(err, "wants a number from %lu to %lu, or 0, not '%.80s'", min, max, value);
+	if (value_number(value, min, max, true, &n, err) < 0)
 		return -1;
-	}
 	*field = n;
 	return 0;
 }
@@ -173,20 +154,16 @@ int conf_parse_open_files(const char *value, void *field, const struct conf *c, 
 /* The paths of VALUE, made absolute. NULL where one of them can't be meant. */
 static char **parse_paths(const char *value, const struct conf *c, struct buf *err)
 {
-	char **paths = xcalloc(PATHS_MAX + 1, sizeof *paths);
-	size_t n = 0, len;
+	char **paths = xcalloc(PATHS_MAX + 1, sizeof *paths), *path;
+	size_t n = 0;
 
-	for (value += strspn(value, " \t"); *value; value += len + strspn(value + len, " \t")) {
-		char *path;
-
-		len = strcspn(value, " \t");
-		if (value[0] == '~' || value[0] == '$' || n == PATHS_MAX) {
-			buf_addf(err, n == PATHS_MAX ? "wants at most 64 paths" : "wants paths in full: '%c' is not expanded",
-			         value[0]);
-			free_paths(paths);
+	while ((path = value_next_word(&value)) != NULL) {
+		if (path[0] == '~' || path[0] == '$' || n == PATHS_MAX) {
+			buf_addf(err, n == PATHS_MAX ? "wants at most 64 paths" : "wants paths in full: '%c' is not expanded", path[0]);
+			free(path);
+			value_free_list(paths);
 			return NULL;
 		}
-		path = xstrndup(value, len);
 		paths[n++] = fdio_resolve(c->dir, path);
 		free(path);
 	}
@@ -206,7 +183,7 @@ int conf_parse_writable(const char *value, void *field, const struct conf *c, st
 		if (!paths)
 			return -1;
 	}
-	free_paths(*to);
+	value_free_list(*to);
 	*to = paths;
 	return 0;
 }

@@ -7,9 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "lib/base/buf.h"
-
-struct conf;
+#include "lib/conf/values.h"
 
 enum conf_limit { /* each of one process, but for CONF_PROCESSES; 0: none is set */
 	CONF_CPU_TIME, /* seconds */
@@ -39,13 +37,8 @@ void conf_sandbox_free(struct conf_sandbox *s);
 
 bool conf_sandbox_equal(const struct conf_sandbox *a, const struct conf_sandbox *b);
 
-/* For the table of keys; see struct conf_key. FIELD is of the type that struct conf_sandbox has it. */
-int conf_parse_user(const char *value, void *field, const struct conf *c, struct buf *err);
-int conf_parse_umask(const char *value, void *field, const struct conf *c, struct buf *err);
-int conf_parse_cpu_time(const char *value, void *field, const struct conf *c, struct buf *err);
-int conf_parse_bytes(const char *value, void *field, const struct conf *c, struct buf *err);
-int conf_parse_processes(const char *value, void *field, const struct conf *c, struct buf *err);
-int conf_parse_open_files(const char *value, void *field, const struct conf *c, struct buf *err);
-int conf_parse_writable(const char *value, void *field, const struct conf *c, struct buf *err);
+/* For the table of keys. */
+conf_parse_fn conf_parse_user, conf_parse_umask, conf_parse_cpu_time, conf_parse_bytes, conf_parse_processes,
+	conf_parse_open_files, conf_parse_writable;
 
 #endif
