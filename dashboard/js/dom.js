@@ -38,7 +38,10 @@ function morphAttributes(old, wanted) {
 		if (name !== own && !wanted.hasAttribute(name)) old.removeAttribute(name);
 	}
 	for (const { name, value } of wanted.attributes) {
-		if (name !== own && old.getAttribute(name) !== value) old.setAttribute(name, value);
+		if (name === own || old.getAttribute(name) === value) continue;
+		// As an attribute a style would be inline, which the policy forbids.
+		if (name === "style") old.style.cssText = value;
+		else old.setAttribute(name, value);
 	}
 	for (const name of HANDLERS) {
 		if (old[name] !== wanted[name]) old[name] = wanted[name];
