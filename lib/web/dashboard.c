@@ -69,6 +69,8 @@ static bool is_refused(const char *params, size_t len)
 		;
 	if (end - q < 3 || (q[0] != 'q' && q[0] != 'Q') || q[1] != '=')
 		return false;
+	while (end[-1] == ' ' || end[-1] == '\t') /* ends at the "=" */
+		end--;
 	return strspn(q + 2, "0.") >= (size_t)(end - q - 2);
 }
 

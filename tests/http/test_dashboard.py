@@ -177,7 +177,7 @@ class Files(DashboardTest):
         self.start()
         for accepted, packed in (("gzip", True), ("GZIP", True), ("br;q=1.0, gzip;q=0.8, *;q=0.1", True), ("*", True), ("deflate,gzip", True),
                                  ("gzip;q=0.001", True), ("gzip ; q=0.5", True), ("*;q=0, gzip", True), ("", False), ("br", False), ("identity", False),
-                                 ("gzip;q=0", False), ("gzip;q=0.000, *", False), ("gzip; q=0.0", False), ("*;q=0", False), ("xgzip", False),
+                                 ("gzip;q=0", False), ("gzip;q=0.000, *", False), ("gzip; q=0.0", False), ("gzip; q=0 , br", False), ("gzip;q=0\t", False), ("gzip;q=", True), ("*;q=0", False), ("xgzip", False),
                                  ("gzipx", False), (",;,", False)):
             with self.subTest(accepted):
                 answer = self.send("GET", "/dashboard/", headers={"Accept-Encoding": accepted}, status=200)
