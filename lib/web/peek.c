@@ -100,6 +100,13 @@ struct progress {
 	unsigned request_id;
 };
 
+/* Behind the first record, and where a stream ends, libfcgi takes padding for the next record. Web servers, whose
+ * padding fills up words of eight bytes, have none there. */
+static bool has_lost_padding(const struct record *r)
+{
+	return (r->type == FCGI_BEGIN_REQUEST || r->content_len == 0) && r->total_len > FCGI_HEADER_LEN + r->content_len;
+}
+
 /* How far a request has come, record by record. Records of another request would be passed over by libfcgi, which
  * then waits for those of its own. */
 static int follow(void *ctx, const struct record *r)
@@ -111,7 +118,7 @@ static int follow(void *ctx, const struct record *r)
 	 * web server sends, it loses some memory. */
 	if (r->request_id == FCGI_NULL_REQUEST_ID)
 		return r->type == FCGI_GET_VALUES && walk_params(r->content, r->content_len, &ignored) ? 0 : -1;
-	if (p->expect != EXPECT_BEGIN && r->request_id != p->request_id)
+	if ((p->expect != EXPECT_BEGIN && r->request_id != p->request_id) || has_lost_padding(r))
 		return -1;
 	switch (p->expect) {
 	case EXPECT_BEGIN:

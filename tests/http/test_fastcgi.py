@@ -265,6 +265,24 @@ class Slow(FastCgiTest):
                     self.assertEqual(connection.answer().status, 200)
         self.assertEqual(self.bodies(), [body])
 
+    def test_padded_ends(self):
+        """padding that reads like the begin of a long record keeps nobody waiting"""
+        program = self.serve()
+        body = event(n="padded")
+        params = fastcgi.pairs(self.site.request(body))
+        for name, kind, after in (("begin", fastcgi.BEGIN_REQUEST, fastcgi.PARAMS), ("parameters", fastcgi.PARAMS, fastcgi.STDIN)):
+            with self.subTest(name):
+                padding = fastcgi.record(after, bytes(65535))[:8]
+
+                def end(k, content=b"", padding=padding, kind=kind):
+                    return fastcgi.record(k, content, padding=0)[:6] + (b"\x08\0" + content + padding if k == kind else b"\0\0" + content)
+
+                connection = self.connect(program)
+                connection.send(end(fastcgi.BEGIN_REQUEST, fastcgi.begin()[8:]) + fastcgi.record(fastcgi.PARAMS, params) + end(fastcgi.PARAMS)
+                                + fastcgi.stream(fastcgi.STDIN, body))
+                self.assertIsNone(connection.answer())
+                self.assertAccepted(program.call(event(n=name)))
+
     def test_gone_before_the_answer(self):
         """clients that do not wait for their answer do no harm"""
         program = self.serve()

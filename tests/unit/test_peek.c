@@ -150,6 +150,33 @@ static void test_management(void)
 	}
 }
 
+/* Behind the first record, and where a stream ends, libfcgi takes padding for the next record, and may wait for the
+ * rest of that. */
+static void test_padding(void)
+{
+	static const char responder[8] = { 0, FCGI_RESPONDER };
+	uint64_t announced;
+	unsigned params, input;
+	struct buf first = BUF_INIT;
+
+	add_record(&first, FCGI_BEGIN_REQUEST, responder, sizeof responder, 8);
+	CHECK_INT(judge(&first, first.len, &announced), PEEK_BROKEN, "padding behind the first record");
+	buf_free(&first);
+	for (params = 0; params < 2; params++) {
+		for (input = 0; input < 2; input++) {
+			struct buf b = BUF_INIT;
+			bool good = !params && !input;
+
+			add_begin(&b);
+			add_record(&b, FCGI_PARAMS, "", 0, params * 8);
+			CHECK_INT(judge(&b, b.len, &announced), params ? PEEK_BROKEN : PEEK_HEAD, "padding behind the parameters: %u", params * 8);
+			add_record(&b, FCGI_STDIN, "", 0, input * 8);
+			CHECK_INT(judge(&b, b.len, &announced), good ? PEEK_WHOLE : PEEK_BROKEN, "... and behind the input: %u", input * 8);
+			buf_free(&b);
+		}
+	}
+}
+
 /* A pair that claims to be longer than all parameters is not handed to libfcgi. */
 static void test_lying_lengths(void)
 {
@@ -182,5 +209,6 @@ int main(void)
 	test_broken();
 	test_lying_lengths();
 	test_management();
+	test_padding();
 	return tap_done();
 }
