@@ -15,7 +15,7 @@
 struct test {
 	const struct cli *cli;
 	struct store *store;
-	const char *target, *event, *delivery_id;
+	const char *target, *event;
 	bool shown, succeeded;
 };
 
@@ -45,9 +45,9 @@ static int show_attempt(void *ctx, const struct store_attempt_row *row)
 	return 1;
 }
 
-static int show(struct test *t)
+static int show(struct test *t, const char *delivery_id)
 {
-	struct store_filter filter = { .delivery_id = t->delivery_id, .limit = 1 };
+	struct store_filter filter = { .delivery_id = delivery_id, .limit = 1 };
 
 	if (store_list_attempts(t->store, &filter, show_attempt, t) != STORE_OK)
 		return cli_fail(t->cli, "%s", store_error(t->store));
@@ -63,9 +63,8 @@ static int make(struct test *t, const struct conf *conf, struct json_object *dat
 	struct trial trial = await_trial(conf, t->store, timeout_ms);
 	enum trial_result result = trial_event(&trial, t->target, t->event, data);
 
-	t->delivery_id = trial.delivery_id;
 	if (await_succeeded(t->cli, &trial, result))
-		return show(t);
+		return show(t, trial.delivery_id);
 	if (trial.begun)
 		cli_note(t->cli, "it has begun: see 'ntrvsta logs %s'", t->target);
 	return CLI_FAILED;
