@@ -335,7 +335,7 @@ static void *race(void *path)
 	size_t stored = 0, i;
 
 	for (i = 0; i < 100; i++) {
-		char body[16];
+		char body[24];
 		struct store_event_in e;
 
 		snprintf(body, sizeof body, "%zu", i);
@@ -411,7 +411,7 @@ static struct store *with_events(size_t count)
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		char body[16];
+		char body[24];
 		struct store_event_in e;
 
 		snprintf(body, sizeof body, "%zu", i);
@@ -913,7 +913,7 @@ static struct store *model_open(struct model *m, char **path)
 	*path = new_path();
 	s = must_open(*path, STORE_DISPATCH);
 	for (i = 0; i < EVENTS; i++) {
-		char body[16];
+		char body[24];
 		struct store_event_in e;
 
 		snprintf(body, sizeof body, "%zu", i);
