@@ -291,7 +291,7 @@ static int decode(const char *s, size_t len, struct buf *out)
 
 	for (i = 0; i < len; i++) {
 		if (s[i] != '%') {
-			buf_addc(out, s[i] == '+' ? ' ' : s[i]);
+			buf_addc(out, (char)(s[i] == '+' ? ' ' : s[i]));
 			continue;
 		}
 		if (len - i < 3 || bytes_from_hex(s + i + 1, 2, &c, 1) < 0 || c == '\0')

@@ -63,7 +63,9 @@ static bool same_paths(char *const *a, char *const *b)
 {
 	size_t n = count_paths(a);
 
-	if (!a != !b || n != count_paths(b))
+	if (!a || !b)
+		return a == b;
+	if (n != count_paths(b))
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(a[i], b[i]) != 0)

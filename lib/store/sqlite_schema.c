@@ -278,7 +278,7 @@ static int apply_migrations(sqlite3 *db, int version)
 enum store_status sqlite_migrate(struct store *s)
 {
 	enum store_status status;
-	int version = -1, rc = read_version(s->db, &version);
+	int version = 0, rc = read_version(s->db, &version);
 
 	if (rc == SQLITE_OK && version == SCHEMA_VERSION)
 		return STORE_OK;
