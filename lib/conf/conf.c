@@ -279,6 +279,7 @@ static bool is_plain_name(const char *name)
 
 static const char *source_name_refusal(const char *name)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): check_header() saw that there is one */
 	if (strcmp(name, COMPOSE_SOURCE) == 0)
 		return "this is the source of what is published over the API: no sender can have the name";
 	if (is_plain_name(name) && strlen(name) <= SOURCE_NAME_MAX)
@@ -289,6 +290,7 @@ static const char *source_name_refusal(const char *name)
 /* The folder, or the file itself, is named like an event; so is "all". */
 static const char *handler_name_refusal(const char *name)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): likewise */
 	size_t event = strcspn(name, "/");
 
 	if (envelope_name_valid(name, event) && (name[event] == '\0' || is_plain_name(name + event + 1)))

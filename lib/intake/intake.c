@@ -70,6 +70,7 @@ static bool path_matches(const struct conf *conf, const struct conf_source *sour
 {
 	size_t a_len = strlen(a), len = a_len + strlen(b), base_len = strlen(conf->web_base), i;
 
+	/* Where that is the length, A or B ends in something. NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
 	if (len == base_len + strlen(source->path) + 1 && *(b[0] ? b + len - a_len - 1 : a + len - 1) == '/')
 		len--;
 	if (len != base_len + strlen(source->path))
