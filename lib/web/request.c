@@ -1,6 +1,7 @@
 #include "lib/web/request.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -190,6 +191,21 @@ static bool discard_input(struct request *r, size_t may_read)
 	return !r->failed && FCGX_HasSeenEOF(r->fcgx.in);
 }
 
+/* Is there nothing but the closing record left, and has that come as well? Whoever sent all of the body has mostly
+ * sent it along; without it the connection can't be kept. Without waiting: it may never come. */
+static bool take_closing_record(struct request *r)
+{
+	int flags = fcntl(r->fcgx.ipcFd, F_GETFL);
+	char more;
+	bool seen;
+
+	if (r->failed || flags < 0 || fcntl(r->fcgx.ipcFd, F_SETFL, flags | O_NONBLOCK))
+		return false;
+	seen = FCGX_GetStr(&more, 1, r->fcgx.in) == 0 && !FCGX_GetError(r->fcgx.in);
+	FCGX_ClearError(r->fcgx.in); /* else FCGX_Finish_r() closes what is to be drained first */
+	return fcntl(r->fcgx.ipcFd, F_SETFL, flags) == 0 && seen;
+}
+
 enum request_end request_finish(struct request *r, size_t may_read, int *fd)
 {
 	bool read_all, keep;
@@ -201,6 +217,8 @@ enum request_end request_finish(struct request *r, size_t may_read, int *fd)
 	}
 	read_all = discard_input(r, may_read);
 	keep = r->fcgx.keepConnection;
+	if (!read_all && keep)
+		read_all = take_closing_record(r);
 	*fd = r->fcgx.ipcFd;
 	/* FCGX_Finish_r() closes what it does not keep, at the price of two more system calls. */
 	r->fcgx.keepConnection = 1;

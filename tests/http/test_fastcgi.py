@@ -302,6 +302,14 @@ class Kept(FastCgiTest):
         ids = {self.assertAccepted(connection.call(self.site.request(event(n=n)), event(n=n), keep=True)) for n in range(50)}
         self.assertEqual(len(ids), 50)
 
+    def test_reuse_after_large(self):
+        """so it does after events that are too large for the reader"""
+        program = self.serve()
+        connection = self.connect(program)
+        for n in range(6):
+            body = event(n=n, x="y" * (100000 if n % 2 == 0 else 1))
+            self.assertAccepted(connection.call(self.site.request(body), body, keep=True))
+
     def test_not_kept(self):
         """a connection that is not to be kept ends with its answer"""
         program = self.serve()
