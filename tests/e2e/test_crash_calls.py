@@ -8,14 +8,13 @@ import os
 import random
 import sys
 import time
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "lib")]
 import fastcgi  # noqa: E402
 import tap  # noqa: E402
 from ntrvsta import Site, sign, wait_for  # noqa: E402
-from receiver import Receiver, register, secrets_of  # noqa: E402
+from receiver import ReceiverCase, register, secrets_of  # noqa: E402
 from test_crash import SEED, Load  # noqa: E402
 
 ROUNDS = 24
@@ -27,15 +26,10 @@ SETTINGS = {
 }
 
 
-class Crash(unittest.TestCase):
+class Crash(ReceiverCase):
     def setUp(self):
         self.site = Site(SETTINGS)
         self.addCleanup(self.site.close)
-
-    def receive(self, answer):
-        r = Receiver(answer=answer)
-        self.addCleanup(r.close)
-        return r
 
     def unfinished(self):
         new = self.site.query("SELECT count(*) FROM event WHERE seq > (SELECT value FROM meta WHERE key = 'expanded')")
@@ -60,8 +54,8 @@ class Crash(unittest.TestCase):
         """24 rounds of kill -9 with calls in flight: at least once, the same delivery id, signed each time, attempts counted"""
         chance = random.Random(SEED)
         statuses = itertools.cycle((200, 200, 500))
-        receivers = {"quick": self.receive(200), "slow": self.receive(lambda c, q: time.sleep(0.03) or 200),
-                     "failing now and then": self.receive(lambda c, q: next(statuses))}
+        receivers = {"quick": self.receive(), "slow": self.receive(answer=lambda c, q: time.sleep(0.03) or 200),
+                     "failing now and then": self.receive(answer=lambda c, q: next(statuses))}
         hooks = dict(zip(receivers, register(self.site, *(r.url() for r in receivers.values()))))
         accepted = self.kill_under_load(chance)
         self.assertGreater(len(accepted), ROUNDS * 2, "too few events to tell anything")

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import openapi  # noqa: E402
 import tap  # noqa: E402
 from ntrvsta import Site, event, sign  # noqa: E402
-from receiver import Authority, Nginx, Receiver, register, response, secrets_of, writing  # noqa: E402
+from receiver import Authority, Nginx, ReceiverCase, register, response, secrets_of, writing  # noqa: E402
 
 SETTINGS = {"dispatch": {"start": "off"},
             "webhooks": {"allow_http": "on", "allow_private": "127.0.0.0/8", "retry_schedule": "1h"}}
@@ -20,16 +20,11 @@ NASTY = response(200, b"thanks\x1b[2J", Set_Cookie="id=abcdefghijklmnopqrstuvw; 
                  Location="https://user:pass@elsewhere.example/")
 
 
-class DetailCase(unittest.TestCase):
+class DetailCase(ReceiverCase):
     def make(self, **webhooks):
         site = Site({**SETTINGS, "webhooks": {**SETTINGS["webhooks"], **webhooks}})
         self.addCleanup(site.close)
         return site
-
-    def receive(self, *args, **how):
-        r = Receiver(*args, **how)
-        self.addCleanup(r.close)
-        return r
 
     def create(self, site, url=URL, *args):
         return site.tool("webhooks", "create", url, "--json", *args)

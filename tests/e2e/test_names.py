@@ -14,7 +14,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import tap
 from ntrvsta import Site, event, sanitized
-from receiver import Authority, Receiver, register
+from receiver import Authority, ReceiverCase, register
 
 PATIENCE = 5 if sanitized() else 1
 NAME_SERVER = "127.53.53.53"
@@ -86,7 +86,7 @@ class NameServer:
 
 
 @unittest.skipUnless(may_unshare(), "wants root, and a mount namespace of its own")
-class NamesCase(unittest.TestCase):
+class NamesCase(ReceiverCase):
     def make(self, names, certificates=None, **webhooks):
         site = Site({"dispatch": {"start": "off", "concurrency": "16"},
                      "webhooks": {"allow_http": "on", "retry_schedule": "1s 1s 1s 1s 1s 1s", **webhooks}})
@@ -112,11 +112,6 @@ class NamesCase(unittest.TestCase):
             f.write("#!/bin/sh\nexec unshare -m sh -ec '" + "; ".join(binds).replace("'", "'\\''") +
                     f"; exec \"$@\"' sh '{tool}' \"$@\"\n")
         os.chmod(site.tool_path, 0o755)
-
-    def receive(self, *args, **how):
-        r = Receiver(*args, **how)
-        self.addCleanup(r.close)
-        return r
 
     def post(self, site, body=None):
         self.assertEqual(site.cgi(body or event()).status, 200)

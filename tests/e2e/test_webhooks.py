@@ -18,7 +18,7 @@ import receiver
 import seed
 import tap
 from ntrvsta import Site, event, free_port, sanitized, sign, wait_for
-from receiver import Authority, Nginx, Receiver, register, response
+from receiver import Authority, Nginx, ReceiverCase, register, response
 
 PATIENCE = 5 if sanitized() else 1
 ATTEMPTS = ("SELECT a.attempt, a.outcome, a.error_code, a.error_message, a.status_code, a.output, a.output_cut, a.duration_ms"
@@ -35,18 +35,13 @@ class Attempt:
         return str(self.__dict__)
 
 
-class WebhookCase(unittest.TestCase):
+class WebhookCase(ReceiverCase):
     def make(self, settings=None, **webhooks):
         site = Site({"dispatch": {"start": "off", "concurrency": "16"}, "log": {"level": "debug"},
                      "webhooks": {"allow_http": "on", "allow_private": "127.0.0.0/8 ::1", "retry_schedule": "1h", **webhooks}})
         site.configure(settings or {})
         self.addCleanup(site.close)
         return site
-
-    def receive(self, *args, **how):
-        r = Receiver(*args, **how)
-        self.addCleanup(r.close)
-        return r
 
     def post(self, site, body=None):
         answer = site.cgi(body or event())

@@ -5,28 +5,22 @@ import socket
 import statistics
 import sys
 import time
-import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import seed
 import tap
 from ntrvsta import Site, event, peak_kib_of, sanitized, wait_for
-from receiver import Receiver, register, response
+from receiver import ReceiverCase, register, response
 
 PATIENCE = 5 if sanitized() else 1
 
 
-class LoadCase(unittest.TestCase):
+class LoadCase(ReceiverCase):
     def make(self, in_all=4, **webhooks):
         site = Site({"dispatch": {"start": "off", "concurrency": str(in_all)}, "web": {"rate_limit": "0"},
                      "webhooks": {"allow_http": "on", "allow_private": "127.0.0.0/8", "retry_schedule": "1h", **webhooks}})
         self.addCleanup(site.close)
         return site
-
-    def receive(self, *args, **how):
-        r = Receiver(*args, **how)
-        self.addCleanup(r.close)
-        return r
 
     def states(self, site):
         return dict(site.query("SELECT state, count(*) FROM delivery GROUP BY state"))

@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import threading
 import time
+import unittest
 
 from ntrvsta import free_port, wait_for
 
@@ -190,6 +191,14 @@ class Receiver:
 
     def __exit__(self, *_):
         self.close()
+
+
+class ReceiverCase(unittest.TestCase):
+    def receive(self, *args, **how):
+        """A receiver until the end of the test."""
+        r = Receiver(*args, **how)
+        self.addCleanup(r.close)
+        return r
 
 
 class Nginx:
