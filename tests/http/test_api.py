@@ -21,9 +21,8 @@ import ntrvsta  # noqa: E402
 import openapi  # noqa: E402
 import receiver  # noqa: E402
 import tap  # noqa: E402
-from ntrvsta import Site, event, wait_for  # noqa: E402
+from ntrvsta import event, wait_for  # noqa: E402
 
-QUIET = {"dispatch": {"start": "off"}, "web": {"rate_limit": "0"}}
 HOOK = {"url": "https://receiver.example.org/hooks", "events": ["session.completed"]}
 ID = "[0-9a-hjkmnp-tv-z]{26}"
 NOBODY = object()
@@ -34,21 +33,10 @@ document = None if openapi.MISSING else openapi.Document()
 
 
 @unittest.skipIf(openapi.MISSING, openapi.MISSING)
-class ApiTest(unittest.TestCase):
-    cgi = False
-
+class ApiTest(fastcgi.ProgramCase):
     def start(self, settings=None, handlers=None):
         """A site whose API self.call() calls, with a key of organisation acme."""
-        merged = {section: dict(keys) for section, keys in QUIET.items()}
-        for section, keys in (settings or {}).items():
-            merged.setdefault(section, {}).update(keys)
-        self.site = Site(merged, handlers=handlers)
-        self.addCleanup(self.site.close)
-        self.program = None
-        if not self.cgi:
-            self.program = fastcgi.Program(self.site)
-            self.addCleanup(self.program.close)
-            self.addCleanup(lambda: self.assertEqual(self.program.stop(), 0, self.program.logged()))
+        super().start(settings, handlers)
         self.key = self.make_key()
         return self.site
 

@@ -18,9 +18,8 @@ import fastcgi  # noqa: E402
 import ntrvsta  # noqa: E402
 import openapi  # noqa: E402
 import tap  # noqa: E402
-from ntrvsta import Site, built_in, event  # noqa: E402
+from ntrvsta import built_in, event  # noqa: E402
 
-QUIET = {"dispatch": {"start": "off"}, "web": {"rate_limit": "0"}}
 HOOK = {"url": "https://receiver.example.org/hooks", "events": ["session.completed"]}
 CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
        " font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -40,22 +39,7 @@ def embedded():
     return files
 
 
-class DashboardTest(unittest.TestCase):
-    cgi = False
-
-    def start(self, settings=None):
-        merged = {section: dict(keys) for section, keys in QUIET.items()}
-        for section, keys in (settings or {}).items():
-            merged.setdefault(section, {}).update(keys)
-        self.site = Site(merged)
-        self.addCleanup(self.site.close)
-        self.program = None
-        if not self.cgi:
-            self.program = fastcgi.Program(self.site)
-            self.addCleanup(self.program.close)
-            self.addCleanup(lambda: self.assertEqual(self.program.stop(), 0, self.program.logged()))
-        return self.site
-
+class DashboardTest(fastcgi.ProgramCase):
     def send(self, method, path, body=b"", headers=None, status=None, code=None, documented=True, **how):
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()

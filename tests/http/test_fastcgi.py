@@ -18,17 +18,14 @@ import ntrvsta
 import tap
 from ntrvsta import Site, event, sign, wait_for
 
-QUIET = {"dispatch": {"start": "off"}, "web": {"rate_limit": "0"}}
-
 
 class FastCgiTest(unittest.TestCase):
     def serve(self, settings=None, site=None, env=None, before=None, **how):
         """A running program; self.site is its site."""
-        merged = {section: dict(keys) for section, keys in QUIET.items()}
-        for section, keys in (settings or {}).items():
-            merged.setdefault(section, {}).update(keys)
-        self.site = site or Site(merged, **how)
+        self.site = site or Site(fastcgi.QUIET, **how)
         self.addCleanup(self.site.close)
+        if not site:
+            self.site.configure(settings or {})
         if before:
             before(self.site)
         program = fastcgi.Program(self.site, env=env)
@@ -714,7 +711,7 @@ class StoreTrouble(FastCgiTest):
         self.assertEqual(self.bodies(), [event(n=0), event(n=1)])
 
     def tmpfs(self, size="8m"):
-        self.site = Site(QUIET)
+        self.site = Site(fastcgi.QUIET)
         self.addCleanup(self.site.close)
         if os.geteuid() != 0:
             self.skipTest("only root can mount a file system of its own")

@@ -7,6 +7,7 @@ connection or send what is no request at all. https://fastcgi-archives.github.io
 import os
 import socket
 import struct
+import unittest
 
 import ntrvsta
 
@@ -166,3 +167,24 @@ class Program:
         self.listener.close()
         if isinstance(self.address, str) and os.path.exists(self.address):
             os.unlink(self.address)
+
+
+QUIET = {"dispatch": {"start": "off"}, "web": {"rate_limit": "0"}}
+
+
+class ProgramCase(unittest.TestCase):
+    """Tests that call the program over FastCGI or, with `cgi`, as plain CGI."""
+
+    cgi = False
+
+    def start(self, settings=None, handlers=None):
+        """A site, with SETTINGS laid over QUIET, and its program."""
+        self.site = ntrvsta.Site(QUIET, handlers)
+        self.addCleanup(self.site.close)
+        self.site.configure(settings or {})
+        self.program = None
+        if not self.cgi:
+            self.program = Program(self.site)
+            self.addCleanup(self.program.close)
+            self.addCleanup(lambda: self.assertEqual(self.program.stop(), 0, self.program.logged()))
+        return self.site
