@@ -51,10 +51,8 @@ void call_refuse(struct api_call *c, enum problem_code code, const char *detail)
 void call_refuse_fields(struct api_call *c, enum problem_code code, struct json_object *errors); /* takes ERRORS over */
 void call_store_failed(struct api_call *c, enum store_status status); /* also STORE_NOT_FOUND */
 
-/* When its next attempt is due; 0 where it does not wait for one. */
-int64_t call_next_attempt_ms(const struct store_delivery_row *row);
-
-/* An attempt as all answers show it. */
+/* A delivery, or an attempt, as all answers show it. */
+struct json_object *call_show_delivery(const struct store_delivery_row *row);
 struct json_object *call_show_attempt(const struct store_attempt_row *row);
 
 /* Members of objects. Text of others is made valid UTF-8; null for "" and for time 0. */

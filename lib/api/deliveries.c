@@ -6,27 +6,28 @@
 
 /* --- what is shown -------------------------------------------------------------------------- */
 
-int64_t call_next_attempt_ms(const struct store_delivery_row *row)
+static int64_t next_attempt_ms(const struct store_delivery_row *row)
 {
 	if (strcmp(row->state, "pending") != 0)
 		return 0;
 	return row->due_ms ? row->due_ms : row->created_ms;
 }
 
-static struct json_object *show_delivery(const struct store_delivery_row *row)
+struct json_object *call_show_delivery(const struct store_delivery_row *row)
 {
 	struct json_object *o = json_object_new_object();
 	bool pending = strcmp(row->state, "pending") == 0;
 
 	json_add_text(o, "id", row->id);
 	json_add_text(o, "webhook_id", row->target);
+	json_add_text(o, "kind", id_valid(ID_WEBHOOK, row->target) ? "webhook" : "handler");
 	json_add_text(o, "event_id", row->event_id);
 	json_add_text(o, "event", row->event);
 	json_add_text(o, "status", row->state);
 	json_add_number(o, "attempt_count", row->attempts);
 	json_add_time(o, "created_at", row->created_ms);
 	json_add_time(o, "updated_at", row->updated_ms);
-	json_add_time(o, "next_attempt_at", call_next_attempt_ms(row));
+	json_add_time(o, "next_attempt_at", next_attempt_ms(row));
 	json_add_text(o, "held", pending ? row->held : "");
 	json_add_text(o, "error_code", row->error_code);
 	json_add_text(o, "error_message", row->error_message);
@@ -73,7 +74,7 @@ static struct json_object *show_waiting(const struct store_delivery_row *row)
 	json_add_text(o, "status", "pending");
 	json_add_number(o, "attempt", row->attempts + pending);
 	json_object_object_add(o, "duration_ms", NULL);
-	json_add_time(o, "next_attempt_at", call_next_attempt_ms(row));
+	json_add_time(o, "next_attempt_at", next_attempt_ms(row));
 	if (pending && *row->held)
 		json_add_text(o, "error_message", row->held);
 	return o;
@@ -187,7 +188,7 @@ static void failed(struct api_call *c)
 
 static int keep_delivery(void *ctx, const struct store_delivery_row *row)
 {
-	*(struct json_object **)ctx = show_delivery(row);
+	*(struct json_object **)ctx = call_show_delivery(row);
 	return 1;
 }
 

@@ -7,34 +7,13 @@
 
 #define EVENT_ID_MAX (ID_SIZE - 1)
 
-static struct json_object *show_row(const struct store_delivery_row *row)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_add_text(o, "id", row->id);
-	json_add_text(o, "event_id", row->event_id);
-	json_add_text(o, "event", row->event);
-	json_add_text(o, "webhook", row->target);
-	json_add_text(o, "kind", id_valid(ID_WEBHOOK, row->target) ? "webhook" : "handler");
-	json_add_text(o, "status", row->state);
-	json_add_number(o, "attempts", row->attempts);
-	json_add_time(o, "created_at", row->created_ms);
-	json_add_time(o, "next_attempt_at", call_next_attempt_ms(row));
-	json_add_time(o, "updated_at", row->updated_ms);
-	json_add_text(o, "error_code", row->error_code);
-	json_add_text(o, "error_message", row->error_message);
-	json_add_text(o, "held", call_next_attempt_ms(row) ? row->held : "");
-	json_add_bool(o, "test", row->test);
-	return o;
-}
-
 static int add_row(void *ctx, const struct store_delivery_row *row)
 {
 	struct page *page = ctx;
 
 	if (!page_has_room(page))
 		return 1;
-	page_add(page, show_row(row), "d%lld", (long long)row->seq);
+	page_add(page, call_show_delivery(row), "d%lld", (long long)row->seq);
 	page->last_ms = row->created_ms;
 	return 0;
 }

@@ -34,12 +34,12 @@ async function working(file, body) {
 /** A delivery that failed for good, and one that waits. */
 async function failed() {
   const id = await send('session.completed', { session: { id: crypto.randomUUID(), candidate: { name: 'Alan Turing' } } });
-  return eventually(async () => (await deliveries({ event_id: id })).find((row) => row.webhook === ATS && row.status === 'failed'), 'it failed');
+  return eventually(async () => (await deliveries({ event_id: id })).find((row) => row.webhook_id === ATS && row.status === 'failed'), 'it failed');
 }
 
 async function waiting() {
   const id = await send('session.abandoned', { session: { id: crypto.randomUUID() } });
-  return eventually(async () => (await deliveries({ event_id: id })).find((row) => row.webhook === MAIL && row.status === 'pending' && row.attempts === 1), 'it waits');
+  return eventually(async () => (await deliveries({ event_id: id })).find((row) => row.webhook_id === MAIL && row.status === 'pending' && row.attempt_count === 1), 'it waits');
 }
 
 flow('filter: by state, event, target and time; the address keeps it', { at: '#/deliveries' }, async (page) => {
@@ -114,7 +114,7 @@ flow('delivery: what was sent to a URL and answered, where the webhook keeps tha
   const webhook = await client.webhooks.create({ url: receiver.url('/detailed'), events: ['candidate.updated'], debug: true });
   const eventId = await send('candidate.updated', { candidate: { id: crypto.randomUUID() } });
   const [{ headers }] = (await receiver.calls(1, '/detailed')).slice(-1);
-  const row = await eventually(async () => (await deliveries({ event_id: eventId })).find((one) => one.webhook === webhook.id && one.status === 'success'), 'it was delivered');
+  const row = await eventually(async () => (await deliveries({ event_id: eventId })).find((one) => one.webhook_id === webhook.id && one.status === 'success'), 'it was delivered');
   await show(page, `#/deliveries/${row.id}`);
   await state(page, 'Success').waitFor();
   const text = await page.getByRole('main').innerText();

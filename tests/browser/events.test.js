@@ -80,7 +80,7 @@ flow('replay: to all that take it, or one of them', { at: '#/' }, async (page) =
   const id = await send('session.started', { session: { id: crypto.randomUUID() } });
   const attempts = async (webhook) => {
     const { data } = await client.call('GET', '/v1/deliveries', { query: { event_id: id } });
-    const row = data.find((one) => one.webhook === webhook);
+    const row = data.find((one) => one.webhook_id === webhook);
     return row ? (await client.call('GET', `/v1/deliveries/${row.id}`)).attempts.filter(({ status }) => status === 'success').length : 0;
   };
   const ats = (await client.webhooks.list()).find(({ description }) => description === 'Applicant tracking').id;

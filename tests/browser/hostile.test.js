@@ -37,7 +37,7 @@ flow('hostile: an event, what a script printed of it, what a URL answered', { at
   await show(page, `#/events/${id}`);
   await judge(page, 'the event', '<img src=x onerror=');
   await screenshot(page, name);
-  for (const { id: delivery, webhook: target } of deliveries.filter((row) => [webhook.id, 'hostile.event/10-print'].includes(row.webhook))) {
+  for (const { id: delivery, webhook_id: target } of deliveries.filter((row) => [webhook.id, 'hostile.event/10-print'].includes(row.webhook_id))) {
     await show(page, `#/deliveries/${delivery}`);
     await judge(page, `the delivery to ${target}`, target === webhook.id ? 'answer 500' : '<img src=x onerror=');
     if (target === 'hostile.event/10-print') await judge(page, 'terminal escapes', '\\x1b[31mred');

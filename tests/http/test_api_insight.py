@@ -57,16 +57,16 @@ class Deliveries(test_api.ApiTest):
         """all of them, newest first, with what is known of each; narrowed by each filter"""
         states = self.mixed()
         rows = self.rows()
-        self.assertEqual({r["webhook"]: r["status"] for r in rows if r["event"] == "session.completed"}, states)
+        self.assertEqual({r["webhook_id"]: r["status"] for r in rows if r["event"] == "session.completed"}, states)
         self.assertEqual([r["id"] for r in rows], sorted((r["id"] for r in rows), reverse=True))
-        later, = [r for r in rows if r["webhook"] == "all/later"]
+        later, = [r for r in rows if r["webhook_id"] == "all/later"]
         first = self.call("GET", "/v1/events", query="event=session.completed").json["data"][0]["id"]
-        self.assertEqual((later["next_attempt_at"], later["held"], later["attempts"], later["kind"], later["event_id"], later["test"]),
+        self.assertEqual((later["next_attempt_at"], later["held"], later["attempt_count"], later["kind"], later["event_id"], later["test"]),
                          ("2027-01-15T08:00:00.000Z", "not executable", 1, "handler", first, False))
-        hook, = [r for r in rows if r["webhook"] == self.hook]
+        hook, = [r for r in rows if r["webhook_id"] == self.hook]
         self.assertEqual((hook["kind"], hook["held"]), ("webhook", None))
         failed, = self.rows("status=failed")
-        self.assertEqual((failed["webhook"], failed["error_code"], failed["next_attempt_at"]), ("all/no", "permanent", None))
+        self.assertEqual((failed["webhook_id"], failed["error_code"], failed["next_attempt_at"]), ("all/no", "permanent", None))
         for query, names in (
                 ("status=waiting", ["all/busy", "all/later", self.hook]), ("status=pending", ["all/later", self.hook]), ("status=running", ["all/busy"]),
                 ("status=success", ["all/ok", "all/ok"]), ("status=canceled", ["all/off"]), ("event=other.event", ["all/ok"]), ("event=no.event", []),
@@ -75,7 +75,7 @@ class Deliveries(test_api.ApiTest):
                 (f"event_id={first}&status=waiting", ["all/busy", "all/later", self.hook]), ("since=2100-01-01T00:00:00Z", []),
                 ("until=2000-01-01T00:00:00Z", []), ("since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z&status=failed", ["all/no"])):
             with self.subTest(query):
-                self.assertEqual(sorted(r["webhook"] for r in self.rows(query)), sorted(names))
+                self.assertEqual(sorted(r["webhook_id"] for r in self.rows(query)), sorted(names))
 
     def test_pages(self):
         """every row comes once, newest first, also where rows are added and change between the pages"""
@@ -103,14 +103,14 @@ class Deliveries(test_api.ApiTest):
         """handlers' deliveries are for all to see, a webhook's for its organisation"""
         states = self.mixed()
         other = self.make_key(org="other", scope="read")
-        self.assertEqual({r["webhook"] for r in self.rows(key=other)}, set(states) - {self.hook})
+        self.assertEqual({r["webhook_id"] for r in self.rows(key=other)}, set(states) - {self.hook})
         self.assertEqual(self.rows(f"webhook={self.hook}", key=other), [])
-        self.assertEqual([r["webhook"] for r in self.rows("status=pending", key=other)], ["all/later"])
+        self.assertEqual([r["webhook_id"] for r in self.rows("status=pending", key=other)], ["all/later"])
 
     def test_cancel(self):
         """what waits is given up, and comes back with a retry; nothing else can be canceled"""
         self.mixed()
-        ids = {r["webhook"]: r["id"] for r in self.rows() if r["event"] == "session.completed"}
+        ids = {r["webhook_id"]: r["id"] for r in self.rows() if r["event"] == "session.completed"}
         answer = self.call("POST", f"/v1/deliveries/{ids['all/later']}/cancel", status=200).json
         self.assertEqual((answer["id"], answer["status"], answer["next_attempt_at"]), (ids["all/later"], "canceled", None))
         for name in ("all/later", "all/ok", "all/no", "all/off", "all/busy"):
@@ -123,7 +123,7 @@ class Deliveries(test_api.ApiTest):
         self.refused(404, "not_found", "POST", "/v1/deliveries/dlv_0/cancel")
         self.assertEqual(self.wrong("POST", path, {"x": 1}), ["x"])
         self.call("POST", path, {}, status=200)
-        self.assertEqual([r["webhook"] for r in self.rows("status=waiting")], ["all/busy"])
+        self.assertEqual([r["webhook_id"] for r in self.rows("status=waiting")], ["all/busy"])
         self.assertEqual(self.call("POST", path.replace("cancel", "retry"), status=202).json["status"], "pending")
 
     def test_many(self):
@@ -388,14 +388,14 @@ class Events(test_api.ApiTest):
         self.assertEqual(self.call("POST", f"{path}/replay", status=202).json, {"deliveries": 0})
         site.dispatch_once()
         self.assertEqual(self.call("POST", f"{path}/replay", {"webhook": "session.completed/y"}, status=202).json, {"deliveries": 1})
-        self.assertEqual({r["webhook"]: r["status"] for r in self.call("GET", "/v1/deliveries").json["data"]},
+        self.assertEqual({r["webhook_id"]: r["status"] for r in self.call("GET", "/v1/deliveries").json["data"]},
                          {"all/x": "success", "session.completed/y": "pending"})
         hook = self.create()["id"]
         self.call("POST", "/v1/webhooks", {**test_api.HOOK, "url": "https://b.example.org"}, key=other, status=201)
         self.create(active=False)
         self.create(events=["other.event"])
         self.assertEqual(self.call("POST", f"{path}/replay", {}, status=202).json, {"deliveries": 2})
-        self.assertEqual({(r["webhook"], r["status"]) for r in self.call("GET", "/v1/deliveries").json["data"]},
+        self.assertEqual({(r["webhook_id"], r["status"]) for r in self.call("GET", "/v1/deliveries").json["data"]},
                          {("all/x", "pending"), ("session.completed/y", "pending"), (hook, "pending")})
         self.assertEqual(self.call("POST", f"{path}/replay", status=202).json, {"deliveries": 0})
         for name in ("other.event/z", "all/nobody", "wh_" + "0" * 26, "../x"):

@@ -23,10 +23,10 @@ export const deliveryColumns = (known) => [
 	{ label: "Status", kind: "fit mark", cell: (d) => state(d.status) },
 	{ label: "Event", kind: "main", cell: (d) => [
 		h("a", { href: link(`deliveries/${d.id}`), class: "strong" }, d.event), d.test ? h("span", { class: "tag" }, "test") : null,
-		h("div", { class: "sub narrow" }, targetName(d.webhook, known())),
+		h("div", { class: "sub narrow" }, targetName(d.webhook_id, known())),
 	] },
-	{ label: "Target", kind: "wide grow", cell: (d) => h("span", { class: "clip", title: known()?.get(d.webhook)?.url ?? d.webhook }, targetName(d.webhook, known())) },
-	{ label: "Attempts", kind: "wide number", cell: (d) => count(d.attempts) },
+	{ label: "Target", kind: "wide grow", cell: (d) => h("span", { class: "clip", title: known()?.get(d.webhook_id)?.url ?? d.webhook_id }, targetName(d.webhook_id, known())) },
+	{ label: "Attempts", kind: "wide number", cell: (d) => count(d.attempt_count) },
 	{ label: "Next try or error", kind: "wide grow", cell: next },
 	{ label: "Created", kind: "time", cell: (d) => at(d.created_at) },
 ];

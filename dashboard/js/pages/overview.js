@@ -57,8 +57,8 @@ function failures(page, known, range) {
 		h("table", { class: "plain-table" }, h("caption", { class: "away" }, "Latest failed deliveries"),
 			h("thead", { class: "away" }, h("tr", {}, ["Event", "Target", "Error", "When"].map((label) => h("th", { scope: "col" }, label)))),
 			h("tbody", {}, page.data.map((d) => h("tr", { key: d.id },
-				h("td", { class: "main" }, h("a", { href: link(`deliveries/${d.id}`) }, d.event), h("div", { class: "sub narrow" }, targetName(d.webhook, known))),
-				h("td", { class: "wide grow" }, h("span", { class: "clip" }, targetName(d.webhook, known))),
+				h("td", { class: "main" }, h("a", { href: link(`deliveries/${d.id}`) }, d.event), h("div", { class: "sub narrow" }, targetName(d.webhook_id, known))),
+				h("td", { class: "wide grow" }, h("span", { class: "clip" }, targetName(d.webhook_id, known))),
 				h("td", { class: "wide grow" }, h("span", { class: "clip" }, visible(d.error_message ?? ""))),
 				h("td", { class: "time" }, ago(d.updated_at)))))));
 }
