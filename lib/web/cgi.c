@@ -55,6 +55,7 @@ int server_run_cgi(struct conf *conf)
 		new_work = manage_serve(&x, stores, forget_keys, NULL); /* before a test may start one */
 	} else {
 		if (verdict.code == INTAKE_ACCEPTED) {
+			/* Without a configuration there is a refusal. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
 			store = commit_one(conf->store_path, &x.intake, &verdict);
 			new_work = verdict.code == INTAKE_ACCEPTED && !x.intake.event.duplicate;
 		}
