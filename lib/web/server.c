@@ -38,8 +38,10 @@
 /* How long the web server has to take an answer to a request that was not read to its end. */
 #define LINGER_LIMIT_MS 2000
 
-/* How long requests in flight have to arrive once the program was told to end. */
+/* How long requests in flight have to arrive once the program was told to end; and those for which the web server
+ * has only connected. */
 #define STOP_LIMIT_MS 5000
+#define STOP_CONNECTED_MS 1000
 
 #define TICK_MS 1000
 
@@ -63,6 +65,7 @@ struct conn {
 	int fd;
 	enum conn_state state;
 	bool begun, watched;
+	bool kept; /* has carried a request before */
 	int64_t since_ms;
 	struct exchange exchange;
 	struct work work;
@@ -154,6 +157,7 @@ static void conn_give_back(struct conn *c, enum conn_state state)
 	memset(&c->exchange, 0, sizeof c->exchange);
 	c->state = state;
 	c->begun = false;
+	c->kept = true;
 	c->since_ms = clock_mono_ms();
 	pthread_mutex_lock(&s->lock);
 	first = !s->given_back;
@@ -617,15 +621,16 @@ static void begin_stop(struct server *s)
 	s->stop_deadline_ms = clock_mono_ms() + STOP_LIMIT_MS;
 }
 
-/* Requests that have begun to arrive still count as in flight; connections without any go. Not
- * while epoll's events are handled: one of those may be for a connection that is closed here. */
+/* Requests that have begun to arrive still count as in flight; kept connections without one go, and new ones where
+ * none comes. Not while epoll's events are handled: one of those may be for a connection that is closed here. */
 static void close_idle(struct server *s)
 {
+	int64_t now_ms = clock_mono_ms();
 	struct conn *c, *next;
 
 	for (c = s->watched.next; c != &s->watched; c = next) {
 		next = c->next;
-		if (c->state == CONN_REQUEST && !c->begun)
+		if (c->state == CONN_REQUEST && !c->begun && (c->kept || now_ms - c->since_ms >= STOP_CONNECTED_MS))
 			conn_close(c);
 	}
 }

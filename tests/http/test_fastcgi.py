@@ -508,6 +508,19 @@ class Leaving(FastCgiTest):
         self.assertAccepted(connection.answer())
         self.assertEqual(program.child.wait(20), 0)
 
+    def test_connected(self):
+        """for a connection that was just made, a request is waited for after SIGTERM; not for long"""
+        program = self.serve({"log": {"level": "info"}})
+        self.assertAccepted(program.call(event(n="first")))
+        connection, _silent = self.connect(program), self.connect(program)
+        program.child.send_signal(signal.SIGTERM)
+        wait_for(lambda: "ending: " in program.logged(), what="it ends")
+        connection.send(self.whole(event(n="late")))
+        self.assertAccepted(connection.answer())
+        started = time.monotonic()
+        self.assertEqual(program.child.wait(20), 0)
+        self.assertLess(time.monotonic() - started, 4)
+
     def test_idle_kept_connections(self):
         """idle kept connections do not hold it back"""
         program = self.serve()
