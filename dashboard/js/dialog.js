@@ -36,7 +36,7 @@ export function showProblems(form, problem) {
 		const id = `error-${field.replace(/\W/g, "-")}`;
 		input.setAttribute("aria-invalid", "true");
 		input.setAttribute("aria-describedby", id);
-		(input.closest("label, fieldset") ?? input).append(h("small", { id, class: "error field-error" }, message));
+		(input.closest("label, fieldset") ?? input).append(h("small", { id, class: "error field-error" }, message.charAt(0).toUpperCase() + message.slice(1)));
 	}
 	general.textContent = problem && (rest.length || !problem.errors.length) ? rest.join(" ") || problem.message : "";
 	form.querySelector("[aria-invalid]")?.focus();

@@ -17,8 +17,8 @@ function code(attempt) {
 	return attempt.signal !== null ? `signal ${attempt.signal}` : null;
 }
 
-function block(label, text, note) {
-	return h("div", { class: "block", key: label }, h("div", { class: "card-head" }, h("h3", {}, label, note ? h("span", { class: "muted small" }, ` ${note}`) : null), copyButton(text)),
+function block(label, text, note, titled = true) {
+	return h("div", { class: "block", key: label }, h("div", { class: "card-head" }, h(titled ? "h3" : "span", {}, titled ? label : null, note ? h("span", { class: "muted small" }, ` ${note}`) : null), copyButton(text)),
 		h("pre", { tabindex: "0", "aria-label": label }, h("code", {}, visible(text))));
 }
 
@@ -37,7 +37,7 @@ function outcome(attempt, kind, newest) {
 	if (!attempt.output) return null;
 	const label = kind === "handler" ? "Output" : "Answer";
 	return h("details", { key: "output", open: newest }, h("summary", {}, label),
-		block(label, attempt.output, attempt.output_cut ? (kind === "handler" ? "the end; the rest was cut" : "the beginning; the rest was cut") : ""));
+		block(label, attempt.output, attempt.output_cut ? (kind === "handler" ? "the end; the rest was cut" : "the beginning; the rest was cut") : "", false));
 }
 
 // A bar as long as the attempt took, beside the longest.
@@ -47,13 +47,15 @@ function lengthBar(attempt, longest) {
 	return h("div", { class: "lengths", "aria-hidden": "true", key: "bar" }, h("div", { key: attempt.duration_ms }, bar));
 }
 
-function attemptView(attempt, longest, kind, newest) {
+// NUMBER counts all of them; where the delivery began anew, the attempt's own number begins at 1 again.
+function attemptView(attempt, number, longest, kind, newest) {
 	const result = code(attempt);
+	const said = attempt.error_message?.startsWith(result ?? "");
 	return h("li", { class: "card attempt", key: `${attempt.started_at} ${attempt.attempt}` },
-		h("div", { class: "attempt-head" }, h("h3", {}, `Attempt ${attempt.attempt}`), state(attempt.status === "pending" ? "running" : attempt.status),
-			result ? h("code", {}, result) : null, h("span", { class: "muted right" }, full(attempt.started_at))),
+		h("div", { class: "attempt-head" }, h("h3", {}, `Attempt ${number}`, attempt.attempt === number ? null : h("span", { class: "muted small" }, ` ${attempt.attempt} since it began anew`)), state(attempt.status === "pending" ? "running" : attempt.status),
+			result && !said ? h("code", {}, result) : null, h("span", { class: "muted right" }, full(attempt.started_at))),
 		attempt.duration_ms === null ? null : h("div", { class: "took" }, lengthBar(attempt, longest), h("span", { class: "number" }, duration(attempt.duration_ms))),
-		attempt.error_message && attempt.error_message !== result ? h("p", { class: "error break" }, visible(attempt.error_message), attempt.error_code ? h("code", { class: "sub" }, attempt.error_code) : null) : null,
+		attempt.error_message ? h("p", { class: "error break" }, visible(attempt.error_message), attempt.error_code ? h("code", { class: "sub" }, attempt.error_code) : null) : null,
 		outcome(attempt, kind, newest));
 }
 
@@ -64,7 +66,7 @@ function summary(delivery, known) {
 		waits ? ["Next try", delivery.held ? visible(delivery.held) : full(delivery.next_attempt_at)] : null,
 		["Event", [h("a", { href: link(`events/${delivery.event_id}`) }, delivery.event), h("code", { class: "sub break" }, delivery.event_id)]],
 		["Target", h("a", { class: "break", href: link(`webhooks/${delivery.webhook_id}`) }, targetName(delivery.webhook_id, known))],
-		["Attempts", count(delivery.attempt_count)],
+		["Attempts", [count(delivery.attempts.length), delivery.attempts.length === delivery.attempt_count ? null : h("span", { class: "muted" }, ` ${count(delivery.attempt_count)} since it began anew`)]],
 		["Created", full(delivery.created_at)],
 		["Last change", full(delivery.updated_at)],
 		["Id", idLine(delivery.id)],
@@ -92,7 +94,7 @@ function view(delivery, known) {
 		delivery.status === "failed" && delivery.error_message ? callout("bad", "Given up: ", visible(delivery.error_message)) : null,
 		summary(delivery, known),
 		h("section", { key: "attempts" }, h("h2", {}, "Attempts"), newestFirst.length
-			? h("ol", { class: "attempts", reversed: true }, newestFirst.map((attempt, i) => attemptView(attempt, longest, kind, i === 0)))
+			? h("ol", { class: "attempts", reversed: true }, newestFirst.map((attempt, i) => attemptView(attempt, newestFirst.length - i, longest, kind, i === 0)))
 			: h("p", { class: "muted" }, "None yet. ", delivery.next_attempt_at ? ["The first is due ", ago(delivery.next_attempt_at), "."] : "")),
 	];
 }

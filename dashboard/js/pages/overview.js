@@ -23,7 +23,7 @@ function tiles(o, range) {
 	return h("section", { class: "tiles", "aria-label": "Figures", key: "tiles" },
 		tile("Events received", count(o.events_received), RANGES[range].toLowerCase(), link("events", { range })),
 		tile("Success rate", percent(o.success_rate), `${count(o.successful_deliveries)} delivered`, link("deliveries", { status: "success", range }), rateTone(o.success_rate)),
-		tile("Failed", count(o.failed_deliveries), "given up after the last try", link("deliveries", { status: "failed", range }), o.failed_deliveries ? "bad" : ""),
+		tile("Failed", count(o.failed_deliveries), "given up", link("deliveries", { status: "failed", range }), o.failed_deliveries ? "bad" : ""),
 		tile("Waiting", count(o.pending_deliveries), o.oldest_waiting_at ? ["oldest ", ago(o.oldest_waiting_at)] : "nothing waits", link("deliveries", { status: "waiting" }), o.pending_deliveries && !o.dispatcher_running ? "bad" : ""),
 		tile("Median duration", duration(o.p50_ms), ["95 % within ", duration(o.p95_ms)], link("webhooks")));
 }
