@@ -85,8 +85,8 @@ def backlog(site, count, *targets, event="session.completed", received_ms=None, 
 COUNTS = (
     "DELETE FROM tally",
     "DELETE FROM duration",
-    "INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts)"
-    " SELECT target, 0, (started_ms + duration_ms) / 60000 * 60000, count(*), sum(outcome <> 'success')"
+    "INSERT INTO tally (target, span, bucket_ms, attempts, failed_attempts, last_ms)"
+    " SELECT target, 0, (started_ms + duration_ms) / 60000 * 60000, count(*), sum(outcome <> 'success'), max(started_ms + duration_ms)"
     " FROM attempt a JOIN delivery d ON d.seq = a.delivery_seq WHERE NOT d.test GROUP BY 1, 3",
     "INSERT INTO tally (target, span, bucket_ms, successful, failed)"
     " SELECT target, 0, updated_ms / 60000 * 60000, sum(state = 'success'), sum(state = 'failed')"
