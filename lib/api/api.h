@@ -29,7 +29,7 @@ struct api_answer {
 	const char *content_type; /* NULL: no body */
 	struct buf headers;       /* further lines, each with CR LF */
 	struct buf body;
-	const char *code; /* of a problem, for logs; else NULL */
+	const char *code; /* of a problem that is to be logged and counted; else NULL */
 	bool new_work;    /* the dispatcher is to be woken */
 };
 

@@ -186,6 +186,9 @@ void caller_serve_session(const struct request *r, const struct api_request *api
 		return;
 	session_handle(api, found ? &session : NULL, store, &made, out);
 	*who = made.who;
+	/* A page that asks who is signed in, and nobody is: no refusal that anybody wants to see counted. */
+	if (out->status == 401 && !changes_something(api->method) && !caller_has_cookie(r))
+		out->code = NULL;
 	if (made.token[0])
 		set_cookie(r, made.token, SESSION_LIFE_MS, out);
 	else if (out->status == 204)

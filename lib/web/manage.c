@@ -82,7 +82,7 @@ static void log_answer(const struct exchange *x, const struct auth_who *who, con
 {
 	const char *script = or_empty(x->head.script_name), *info = or_empty(x->head.path_info);
 
-	if (a->status == 401 || a->status == 403) {
+	if (a->code && (a->status == 401 || a->status == 403)) {
 		refusals_count(x->refusals, a->code, x->head.remote_addr, clock_wall_ms());
 		log_security("refused code=%s status=%u key=%s address=%s method=%s path=%s%s", a->code, a->status,
 		             who->prefix[0] ? who->prefix : "-", or_empty(x->head.remote_addr), or_empty(x->head.method), script, info);

@@ -243,6 +243,17 @@ class Files(DashboardTest):
         statuses = [self.send("POST", SESSION, {"key": "x"}, env={"REMOTE_ADDR": "192.0.2.1"}).status for _ in range(5)]
         self.assertEqual((statuses[0], statuses[-1]), (401, 429))
 
+    def test_asking_is_no_refusal(self):
+        """a page that asks who is signed in, when nobody is, is not counted among what was refused; a wrong key is"""
+        self.start()
+        key = self.make_key()
+        for _ in range(3):
+            self.send("GET", SESSION, status=401)
+        self.send("POST", SESSION, {"key": "x"}, status=401)
+        _, cookie = self.sign_in(key)
+        refusals = self.send("GET", "/v1/security", headers=cookie, status=200).json["refusals"]
+        self.assertEqual([(row["code"], row["count"]) for row in refusals["buckets"]], [("unauthorized", 1)])
+
     def test_wrong_keys(self):
         """wrong keys count for the limit of refused calls, which keeps no right one out"""
         self.start({"web": {"refused_limit": "1/s"}})
