@@ -31,7 +31,7 @@ flow('hostile: an event, what a script printed of it, what a URL answered', { at
   const id = await send('hostile.event', { session: { id: MARKUP, candidate: { name: MARKUP, email: OTHERS } }, [MARKUP]: OTHERS, nonce: crypto.randomUUID() });
   const deliveries = await eventually(async () => {
     const { data } = await client.call('GET', '/v1/deliveries', { query: { event_id: id } });
-    const done = data.filter(({ attempts, status }) => attempts > 0 && status !== 'running');
+    const done = data.filter(({ attempt_count: count, status }) => count > 0 && status !== 'running');
     return done.length >= 3 && done;
   }, 'it was tried everywhere');
   await show(page, `#/events/${id}`);
