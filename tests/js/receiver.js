@@ -6,7 +6,7 @@
 'use strict';
 const http = require('http');
 
-const DEADLINE_MS = 15_000;
+const DEADLINE_MS = 30_000;
 
 /** Resolves to what CHECK returns, once that is something. */
 async function eventually(check, what) {
