@@ -5,7 +5,7 @@ BUILD_PACKAGES="autoconf automake gcc libcurl4-openssl-dev libfcgi-dev libinih-d
 	libsqlite3-dev libssl-dev make pkg-config"
 SERVE_PACKAGES="curl jq lighttpd"
 # shellcheck disable=SC2034
-TEST_PACKAGES="$BUILD_PACKAGES $SERVE_PACKAGES apache2 binutils chromium clang clang-tidy cppcheck fonts-dejavu-core
+TEST_PACKAGES="$BUILD_PACKAGES $SERVE_PACKAGES apache2 binutils chromium clang fonts-dejavu-core
 	libapache2-mod-fcgid libclang-rt-14-dev libfcgi-bin mandoc nginx-light openssl procps python3 python3-jsonschema
 	python3-prometheus-client python3-yaml shellcheck spawn-fcgi sqlite3
 	strace"
