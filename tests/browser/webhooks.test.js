@@ -78,7 +78,7 @@ flow('add webhook: events chosen from the documented ones, a secret made, shown 
   assert.deepStrictEqual(await axe(page), []);
   await shown.getByRole('button', { name: 'I have kept it' }).click();
   await row(page, place).waitFor();
-  assert.ok(!(await page.content()).includes(secret));
+  await eventually(async () => !(await page.content()).includes(secret), 'the secret is gone from the page');
   const made = (await client.webhooks.list()).find((webhook) => webhook.url === url);
   assert.deepStrictEqual([made.events.sort(), made.description, made.active],
     [['candidate.invited', 'interview.rated', 'session.completed'], 'made in a browser', true]);
