@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The program over FastCGI: many clients, slow ones, rude ones, and what happens when it is told to leave."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -116,8 +117,10 @@ class Smoke(FastCgiTest):
         path = os.path.join(self.site.dir, "spawned.sock")
         self.site.spawn(["/usr/bin/spawn-fcgi", "-n", "-s", path, "--", self.site.fcgi],
                         env=self.site.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: os.path.exists(path), 10, "spawn-fcgi's socket")
-        with fastcgi.Connection(path) as connection:
+        def connect():
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # not there, not listening yet
+                return fastcgi.Connection(path)
+        with wait_for(connect, 10, "spawn-fcgi's socket") as connection:
             self.assertAccepted(connection.call(self.site.request(event()), event()))
 
     def test_cgi_fcgi(self):
@@ -770,7 +773,8 @@ class Environment(FastCgiTest):
         self.assertEqual(self.site.output(ident), event(n=1))
         pid = wait_for(self.site.dispatcher_pid, 10, "a dispatcher")
         for name in os.listdir(f"/proc/{pid}/fd"):
-            self.assertNotIn("socket:", os.readlink(f"/proc/{pid}/fd/{name}"))
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                self.assertNotIn("socket:", os.readlink(f"/proc/{pid}/fd/{name}"))
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not ntrvsta.alive(pid), 10, "the dispatcher is gone")
         ident = self.assertAccepted(program.call(event(n=2)))
