@@ -8,28 +8,21 @@
 #include "lib/base/address.h"
 #include "lib/base/xalloc.h"
 
+struct kept_connection {
+	bool answered;  /* the last that is known of it is an answer */
+	int local_port; /* 0: not known yet */
+};
+
 void kept_free(struct kept *k)
 {
-	free(k->answered);
+	free(k->by_fd);
 	*k = (struct kept){ NULL, 0 };
 }
 
 void kept_note_opened(struct kept *k, int fd)
 {
 	if ((size_t)fd < k->n)
-		k->answered[fd] = false;
-}
-
-void kept_note_answered(struct kept *k, int fd)
-{
-	size_t n = (size_t)fd + 1;
-
-	if (n > k->n) {
-		k->answered = xreallocarray(k->answered, n, sizeof *k->answered);
-		memset(k->answered + k->n, 0, (n - k->n) * sizeof *k->answered);
-		k->n = n;
-	}
-	k->answered[fd] = true;
+		k->by_fd[fd] = (struct kept_connection){ .answered = false };
 }
 
 typedef int name_fn(int fd, struct sockaddr *sa, socklen_t *len);
@@ -44,6 +37,22 @@ static bool read_end(name_fn *name, int fd, struct address *address, int *port)
 		return false;
 	*port = ntohs(sa.ss_family == AF_INET ? ((struct sockaddr_in *)&sa)->sin_port : ((struct sockaddr_in6 *)&sa)->sin6_port);
 	return true;
+}
+
+/* Looked up once for each connection: with many, a system call for each of them at each call is what costs. */
+void kept_note_answered(struct kept *k, int fd)
+{
+	size_t n = (size_t)fd + 1;
+	struct address address;
+
+	if (n > k->n) {
+		k->by_fd = xreallocarray(k->by_fd, n, sizeof *k->by_fd);
+		memset(k->by_fd + k->n, 0, (n - k->n) * sizeof *k->by_fd);
+		k->n = n;
+	}
+	k->by_fd[fd].answered = true;
+	if (!k->by_fd[fd].local_port && !read_end(getsockname, fd, &address, &k->by_fd[fd].local_port))
+		k->by_fd[fd].local_port = 0;
 }
 
 /* The descriptor may be closed, or another file's by now. */
@@ -66,7 +75,8 @@ bool kept_is_stale(const struct kept *k, const char *peer, int peer_port, int lo
 	for (fd = 0; fd < k->n; fd++) {
 		struct pollfd p = { (int)fd, POLLIN, 0 };
 
-		if (k->answered[fd] && is_between(p.fd, local_port, &address, peer_port))
+		if (k->by_fd[fd].answered && k->by_fd[fd].local_port == local_port &&
+		    is_between(p.fd, local_port, &address, peer_port))
 			return poll(&p, 1, 0) > 0;
 	}
 	return false;

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 struct kept {
-	bool *answered; /* by descriptor: the last that is known of it is an answer */
+	struct kept_connection *by_fd;
 	size_t n;
 };
 
