@@ -7,6 +7,7 @@ import { callout, plural } from "./parts.js";
 
 const AT_TOP_PX = 160;
 const LIMIT = 50;
+const PROBLEM_PAUSE_MS = 2000;
 const kept = new Map(); // lists that the reader left, by a number in the history entry, for coming back
 let lists = 0;
 
@@ -89,7 +90,8 @@ class List {
 		const { list } = this;
 		const answer = await this.fetch(null);
 		if (list !== this.list) return;
-		if (!list.loaded || (gapBefore(list, answer) && this.atTop())) restart(list, answer);
+		const anew = !list.loaded || (gapBefore(list, answer) && this.atTop());
+		if (anew) restart(list, answer);
 		else this.renewFirst(answer);
 		for (const page of this.visiblePages().map((i) => list.pages[i])) {
 			const again = await this.fetch(page.cursor);
@@ -98,6 +100,7 @@ class List {
 			if (i > 0) renew(list, i, again, true);
 		}
 		this.draw();
+		if (anew) this.watchAnew();
 	}
 
 	renewFirst(answer) {
@@ -127,6 +130,7 @@ class List {
 	async loadMore() {
 		const { list } = this;
 		if (this.loading || !list.more || !list.next) return;
+		let pause = this.patience?.() ?? 0;
 		this.loading = true;
 		this.more.setAttribute("aria-busy", "true");
 		try {
@@ -136,13 +140,23 @@ class List {
 			append(list, cursor, answer);
 			this.draw();
 		} catch (problem) {
-			if (problem.name !== "AbortError") this.complain(problem);
+			if (problem.name !== "AbortError") {
+				pause = PROBLEM_PAUSE_MS;
+				this.complain(problem);
+			}
 		} finally {
 			this.loading = false;
 			this.more.removeAttribute("aria-busy");
+			setTimeout(() => this.watchAnew(), pause);
 		}
-		// Still in sight: there is no further crossing that the observer would tell of.
-		if (list.more && this.more.getBoundingClientRect().top < innerHeight + 500) setTimeout(() => this.loadMore(), this.patience?.() ?? 0);
+	}
+
+	// An observer tells of crossings only: of a button that stays in sight, or is in sight again by the next frame,
+	// it tells when it is observed anew.
+	watchAnew() {
+		if (this.signal.aborted) return;
+		this.watch.unobserve(this.more);
+		this.watch.observe(this.more);
 	}
 
 	row(row) {
